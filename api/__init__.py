@@ -1,0 +1,1 @@
+"""Banach: a compiler for iterative models. `load`, `check`, `compile`, `run`."""

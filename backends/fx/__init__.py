@@ -1,0 +1,1 @@
+"""PyTorch, by torch.fx."""

@@ -1,0 +1,1 @@
+"""Facts about values and maps, as rigorous bounds."""

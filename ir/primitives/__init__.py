@@ -1,0 +1,1 @@
+"""The primitives, one page each."""

@@ -1,0 +1,1 @@
+"""The standard library, published systems and models: data, in the language."""
