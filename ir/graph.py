@@ -1,0 +1,236 @@
+"""Graphs: an SSA list of operations in program order, and the builder that makes one.
+
+A graph is a morphism from its inputs to its outputs. Values are numbered: the inputs first, then the
+results of each operation. Regions are closed: what they use from outside is an explicit operand.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, overload
+
+import numpy as np
+
+from banach.ir.shelf import pages
+from banach.ir.span import Span
+from banach.ir.tensor import Tensor
+from banach.ir.tensor_type import TensorType, TypeMismatch, numpy_dtype
+
+PRIMITIVES = "banach.ir.primitives"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input of a graph."""
+
+    name: str
+    type: TensorType
+    place: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation: a page's name, the values it reads, what fixes it, and the types of its results.
+
+    `first` numbers its first result. Places take no part in equality.
+    """
+
+    name: str
+    operands: tuple[int, ...]
+    attributes: tuple[tuple[str, Any], ...]
+    regions: tuple["Graph", ...]
+    types: tuple[TensorType, ...]
+    first: int
+    place: Span | None = field(default=None, compare=False)
+
+    @property
+    def results(self) -> range:
+        return range(self.first, self.first + len(self.types))
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        return next((value for key, value in self.attributes if key == name), default)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A morphism: named inputs, operations in program order, named outputs."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[int, ...]
+    output_names: tuple[str, ...]
+
+    def types(self) -> list[TensorType]:
+        """The type of every value, by its number."""
+        found = [port.type for port in self.inputs]
+        for op in self.ops:
+            found.extend(op.types)
+        return found
+
+    @property
+    def output_types(self) -> tuple[TensorType, ...]:
+        types = self.types()
+        return tuple(types[v] for v in self.outputs)
+
+    def constants(self) -> dict[int, Tensor]:
+        """The values that are constants, by number."""
+        return {op.first: op.attribute("value") for op in self.ops if op.name == "constant"}
+
+    def walk(self) -> Iterator["Graph"]:
+        """This graph and every region below it, outermost first."""
+        pending = [self]
+        while pending:
+            graph = pending.pop()
+            yield graph
+            pending.extend(region for op in reversed(graph.ops) for region in reversed(op.regions))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """A handle on a value under construction. Arithmetic on handles adds operations to their builder."""
+
+    builder: "Builder"
+    id: int
+    type: TensorType
+
+    def __add__(self, other: "Value | float") -> "Value":
+        return self.builder.op("add", self, self._lift(other))
+
+    def __sub__(self, other: "Value | float") -> "Value":
+        return self.builder.op("subtract", self, self._lift(other))
+
+    def __rsub__(self, other: float) -> "Value":
+        return self.builder.op("subtract", self._lift(other), self)
+
+    def __mul__(self, other: "Value | float") -> "Value":
+        return self.builder.op("multiply", self, self._lift(other))
+
+    def __truediv__(self, other: "Value | float") -> "Value":
+        return self.builder.op("divide", self, self._lift(other))
+
+    def __rtruediv__(self, other: float) -> "Value":
+        return self.builder.op("divide", self._lift(other), self)
+
+    def __neg__(self) -> "Value":
+        return self.builder.op("negate", self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def _lift(self, other: "Value | float") -> "Value":
+        return other if isinstance(other, Value) else self.builder.scalar(other, self.type.dtype)
+
+
+class Builder:
+    """Makes one graph: add inputs, then operations, then `finish`.
+
+    Every operation is typed by its page as it is added. TypeMismatch: the operands do not fit.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self._inputs: list[Port] = []
+        self._ops: list[Op] = []
+        self._types: list[TensorType] = []
+        self._scalars: dict[tuple[str, Any], Value] = {}
+
+    def input(self, name: str, type: TensorType, place: Span | None = None) -> Value:
+        """A further input; all inputs come before the first operation."""
+        if self._ops:
+            raise ValueError(f"the input {name} comes after an operation")
+        self._inputs.append(Port(name, type, place))
+        self._types.append(type)
+        return Value(self, len(self._types) - 1, type)
+
+    def constant(self, value: np.ndarray | Tensor, place: Span | None = None) -> Value:
+        """A constant array."""
+        tensor = value if isinstance(value, Tensor) else Tensor(value)
+        return self.op("constant", value=tensor, place=place)
+
+    def scalar(self, value: float | int | bool | Fraction, dtype: str) -> Value:
+        """A constant without axes; the same number is made once."""
+        key = (dtype, repr(value))
+        if key not in self._scalars:
+            number = float(value) if isinstance(value, Fraction) else value
+            self._scalars[key] = self.constant(np.asarray(number, numpy_dtype(dtype)))
+        return self._scalars[key]
+
+    def zeros(self, type: TensorType) -> Value:
+        """The zero of a type."""
+        return self.op("broadcast", self.scalar(0, type.dtype), shape=type.shape)
+
+    def op(self, name: str, *operands: Value, place: Span | None = None, **attributes: Any) -> Value:
+        """Adds an operation with one result."""
+        (result,) = self.emit(name, operands, attributes, place=place)
+        return result
+
+    def emit(
+        self,
+        name: str,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Any],
+        regions: Sequence[Graph] = (),
+        place: Span | None = None,
+    ) -> tuple[Value, ...]:
+        """Adds an operation, with as many results as its page says."""
+        for operand in operands:
+            if operand.builder is not self:
+                raise ValueError(f"{name}: an operand belongs to another graph")
+        types = infer(name, [v.type for v in operands], attributes, regions)
+        first, ids = len(self._types), tuple(v.id for v in operands)
+        self._ops.append(Op(name, ids, tuple(attributes.items()), tuple(regions), types, first, place))
+        self._types.extend(types)
+        return tuple(Value(self, first + i, t) for i, t in enumerate(types))
+
+    def inline(self, graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
+        """Adds another graph's operations, reading `arguments` for its inputs; returns its outputs."""
+        known = list(arguments)
+        for op in graph.ops:
+            known.extend(self.replay(op, [known[v] for v in op.operands]))
+        return tuple(known[v] for v in graph.outputs)
+
+    def replay(self, op: Op, operands: Sequence[Value], regions: Sequence[Graph] | None = None) -> tuple[Value, ...]:
+        """Adds a copy of an operation that reads other operands (and, if given, has other regions)."""
+        kept = op.regions if regions is None else regions
+        return self.emit(op.name, operands, dict(op.attributes), kept, op.place)
+
+    def finish(self, outputs: Mapping[str, Value]) -> Graph:
+        """The graph made so far."""
+        ids = tuple(value.id for value in outputs.values())
+        return Graph(self.name, tuple(self._inputs), tuple(self._ops), ids, tuple(outputs))
+
+
+def infer(
+    name: str, types: Sequence[TensorType], attributes: Mapping[str, Any], regions: Sequence[Graph] = ()
+) -> tuple[TensorType, ...]:
+    """The types of an operation's results. TypeMismatch: the page refuses the operands."""
+    page = pages(PRIMITIVES).get(name)
+    if page is None:
+        raise TypeMismatch(f"there is no primitive called {name}")
+    try:
+        return page.types(tuple(types), tuple(regions), **attributes)
+    except TypeMismatch as refusal:
+        raise TypeMismatch(f"{name}: {refusal}") from None
+
+
+def prune(graph: Graph) -> Graph:
+    """The graph without the operations that no output needs, in one sweep."""
+    needed = set(graph.outputs)
+    kept: list[Op] = []
+    for op in reversed(graph.ops):
+        if any(result in needed for result in op.results):
+            kept.append(op)
+            needed.update(op.operands)
+    return _renumber(graph, kept[::-1])
+
+
+def _renumber(graph: Graph, ops: Iterable[Op]) -> Graph:
+    fresh = {i: i for i in range(len(graph.inputs))}
+    moved: list[Op] = []
+    first = len(graph.inputs)
+    for op in ops:
+        moved.append(replace(op, operands=tuple(fresh[v] for v in op.operands), first=first))
+        fresh.update(zip(op.results, moved[-1].results))
+        first += len(op.types)
+    return replace(graph, ops=tuple(moved), outputs=tuple(fresh[v] for v in graph.outputs))
