@@ -7,7 +7,7 @@ results of each operation. Regions are closed: what they use from outside is an 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,11 @@ PRIMITIVES = "banach.ir.primitives"
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input of a graph."""
+    """An input of a graph; one with a default may be left out when the graph is run."""
 
     name: str
     type: TensorType
+    default: Tensor | None = None
     place: Span | None = field(default=None, compare=False)
 
 
@@ -135,11 +136,13 @@ class Builder:
         self._types: list[TensorType] = []
         self._scalars: dict[tuple[str, Any], Value] = {}
 
-    def input(self, name: str, type: TensorType, place: Span | None = None) -> Value:
+    def input(
+        self, name: str, type: TensorType, default: Tensor | None = None, place: Span | None = None
+    ) -> Value:
         """A further input; all inputs come before the first operation."""
         if self._ops:
             raise ValueError(f"the input {name} comes after an operation")
-        self._inputs.append(Port(name, type, place))
+        self._inputs.append(Port(name, type, default, place))
         self._types.append(type)
         return Value(self, len(self._types) - 1, type)
 

@@ -5,6 +5,7 @@ this order: shape rule, numpy meaning (the oracle), reverse derivative, facts, n
 decomposition, samples. The pages are found by walking the folder, and tests/ir/test_laws.py runs over all.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,10 +15,16 @@ import numpy as np
 from banach.ir.exact import Interval
 from banach.ir.graph import PRIMITIVES, Builder, Graph, Value
 from banach.ir.shelf import Page, pages
-from banach.ir.tensor_type import TensorType
+from banach.ir.dims import Size
+from banach.ir.tensor_type import TensorType, broadcast
 
-REALS = Interval(float("-inf"), float("inf"))
-NONNEGATIVE = Interval(0, float("inf"))
+REALS = Interval.everything()
+NONNEGATIVE = Interval.between(0, math.inf)
+
+Types = tuple[TensorType, ...]
+Regions = tuple[Graph, ...]
+Values = Sequence[Value]
+Cotangents = tuple[Value | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Primitive(Page):
     # The name of the same operation in a backend, where it needs nothing else.
     lowerings: ClassVar[Mapping[str, str]] = {}
 
-    def types(self, operands: tuple[TensorType, ...], regions: tuple[Graph, ...], **attributes: Any) -> tuple[TensorType, ...]:
+    def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:
         """The types of the results. TypeMismatch: the operands do not fit."""
         raise NotImplementedError
 
@@ -60,8 +67,8 @@ class Primitive(Page):
         raise NotImplementedError
 
     def reverse(
-        self, build: Builder, operands: Sequence[Value], results: Sequence[Value], cotangents: Sequence[Value], **attributes: Any
-    ) -> tuple[Value | None, ...]:
+        self, build: Builder, operands: Values, results: Values, cotangents: Values, **attributes: Any
+    ) -> Cotangents:
         """A cotangent for every operand; None where it is zero, or where the operand has no tangent."""
         raise NotImplementedError
 
@@ -74,7 +81,7 @@ class Primitive(Page):
         function of one operand, for any values of the others that agree with what is known of them."""
         return NONNEGATIVE
 
-    def vectorise(self, build: Builder, operands: Sequence[Value], lanes: Sequence[bool], **attributes: Any) -> Value:
+    def vectorise(self, build: Builder, operands: Values, lanes: Sequence[bool], **attributes: Any) -> Value:
         """The operation on every lane at once; `lanes` tells which operands have the axis of lanes."""
         return build.op(self.name, *align(operands, lanes, self.core), **attributes)
 
@@ -88,7 +95,7 @@ def page(name: str) -> Any:
     return pages(PRIMITIVES)[name]
 
 
-def align(operands: Sequence[Value], lanes: Sequence[bool], core: tuple[int, ...] | None) -> list[Value]:
+def align(operands: Values, lanes: Sequence[bool], core: tuple[int, ...] | None) -> list[Value]:
     """Operands reshaped so that an axis of lanes in front does not meet another operand's own axis."""
     if core is None:
         return list(operands)
@@ -103,3 +110,33 @@ def align(operands: Sequence[Value], lanes: Sequence[bool], core: tuple[int, ...
             value = value.builder.op("reshape", value, shape=(lane, *[1] * missing, *rest))
         aligned.append(value)
     return aligned
+
+
+def unbroadcast(value: Value, type: TensorType) -> Value:
+    """The sum over the copies that broadcasting made of an operand of this type: its adjoint."""
+    shape = value.type.shape
+    padded = (1,) * (len(shape) - type.rank) + type.shape
+    axes = tuple(i - len(shape) for i, (size, own) in enumerate(zip(shape, padded)) if size != own)
+    if axes:
+        value = value.builder.op("sum", value, axes=axes)
+    return value if value.type.shape == type.shape else value.builder.op("reshape", value, shape=type.shape)
+
+
+def copies(operands: Sequence[Known], index: int) -> Interval:
+    """The gain of stretching one operand to the common shape: the root of the number of its copies."""
+    own, common = operands[index].type.shape, broadcast(*(known.type.shape for known in operands))
+    padded = (1,) * (len(common) - len(own)) + own
+    count: Size = 1
+    for size, part in zip(common, padded):
+        count = count * (1 if size == part else size)
+    return Interval.of(count).sqrt() if isinstance(count, int) else NONNEGATIVE
+
+
+def draw(*shapes: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Standard normal arrays, for samples."""
+    random = np.random.default_rng(seed)
+    return tuple(random.standard_normal(shape) for shape in shapes)
+
+
+class NotDifferentiable(Exception):
+    """There is no derivative here; the message says why."""
