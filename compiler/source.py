@@ -264,7 +264,7 @@ class _Reader:
 
     def report_cuts(self) -> None:
         """One diagnostic for each formula that was cut; all those of a line share the line to type."""
-        for start, end, span in self.cuts[:MOST_MISTAKES]:
+        for _, end, span in self.cuts[:MOST_MISTAKES]:
             near = [(a, b) for a, b, s in self.cuts if s.line == span.line]
             whole = Span(span.file, span.line, span.column, *refusals.place(self.text, end))
             self.mistakes.append(refusals.cut(flow.quoted_line(self.text, *near), whole))
