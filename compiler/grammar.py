@@ -124,7 +124,7 @@ class _Parser:
         node = self.expression()
         if self.next.kind != "end":
             raise self.surprise()
-        # Chains such as a + b + c grow to the left without recursion here, but whoever walks the tree recurses.
+        # A chain a + b + c grows to the left without recursion here, but whoever walks the tree recurses.
         level: list[Node | Slice] = [node]
         for _ in range(DEEPEST):
             level = [child for parent in level for child in children(parent)]
@@ -322,19 +322,26 @@ class _Parser:
             message = "`=` names an argument, and stands only in a call"
             return self.fault(UNEXPECTED, message, "to compare, write `==`")
         if token.sign == "," and finished and not self.open:
-            return self.fault(
-                UNEXPECTED, "a comma outside brackets", "write a tuple in parentheses: `(a, b)`"
-            )
+            return self.fault(UNEXPECTED, "a comma outside brackets", "write a tuple as `(a, b)`")
         if token.sign == ":":
             return self.fault(UNEXPECTED, "`:` stands only in an index", "write a slice as `x[a:b]`")
         if token.sign == ".":
             return self.fault(UNEXPECTED, "this dot joins nothing", "write `x.name`, without a blank")
-        if finished:
+        if before is not None and finished:
+            return self.neighbours(before)
+        fix = f"write a value, or delete `{token.text}`"
+        return self.fault(UNEXPECTED, f"no value before `{token.text}`", fix)
+
+    def neighbours(self, before: Token) -> SpecError:
+        """Two values with nothing between."""
+        token = self.next
+        if before.kind != "number":
             fix = "put an operator between, as in `a * b`"
-            return self.fault(UNEXPECTED, f"no operator before `{token.text}`", fix)
-        return self.fault(
-            UNEXPECTED, f"no value before `{token.text}`", f"write a value, or delete `{token.text}`"
-        )
+        elif token.text.startswith("_") and token.text[1:].isdigit():
+            fix = f"write `{before.text}{token.text.replace('_', '')}`: digits are not grouped"
+        else:
+            fix = f"write `{before.text} * {token.text}`"
+        return self.fault(UNEXPECTED, f"no operator before `{token.text}`", fix)
 
     def unfinished(self, before: Token | None) -> SpecError:
         if before is None:

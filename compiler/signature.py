@@ -16,6 +16,8 @@ BAD_SIGNATURE = Code(
     right    F(z, u): z""",
 )
 
+LONGEST = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -34,7 +36,10 @@ class Signature:
 def parse_signature(scalar: Scalar) -> Signature:
     """Read a key as [word] name [(parameters)]. Raises SpecError with one diagnostic."""
     at = scalar.places()
-    words = tokens(scalar.text[: LONGEST + 1], at)
+    if len(scalar.text) > LONGEST:
+        message = f"a definition of more than {LONGEST:,} characters"
+        raise SpecError([Diagnostic(BAD_SIGNATURE, message, at(0, 1), fix="shorten it")])
+    words = tokens(scalar.text, at)
 
     def refuse(token: Token, message: str) -> SpecError:
         fix = "write `name`, or `name(argument, argument)`"
