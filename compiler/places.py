@@ -1,0 +1,78 @@
+"""Where each character of a YAML scalar's text stands in the file: folding and escapes undone."""
+
+import re
+
+_BREAK = re.compile(r"[ \t]*\n[ \t\n]*")
+_ESCAPE = re.compile(r"\\(?:x.{2}|u.{4}|U.{8}|\n[ \t]*|.)", re.DOTALL)
+
+
+def offsets(raw: str, text: str, style: str) -> list[int]:
+    """For each character of `text`, and for its end, the offset in `raw` at which it is written.
+
+    `raw` is the scalar as it stands in the file, quotes and all; `style` is "" for a plain scalar, else the
+    first character of its notation: one of ' " | >. Never fails: where the two texts do not match, offsets
+    stop growing.
+    """
+    if style in ("|", ">"):
+        found = _block(raw, text)
+    elif style == "":
+        found = _flow(raw, 0, len(raw), "")
+    else:
+        found = _flow(raw, 1, len(raw) - 1, style)
+    missing = len(text) + 1 - len(found)
+    return found[: len(text) + 1] + [found[-1]] * missing
+
+
+def _flow(raw: str, i: int, end: int, quote: str) -> list[int]:
+    found: list[int] = []
+    while i < end:
+        fold = _BREAK.match(raw, i, end)
+        if fold:
+            # One line break is a blank, n + 1 breaks are n breaks.
+            found += [i] * max(fold.group().count("\n") - 1, 1)
+            i = fold.end()
+        elif quote == '"' and raw[i] == "\\":
+            escape = _ESCAPE.match(raw, i, end)
+            if escape is None:
+                return [*found, i]
+            i = escape.end()
+            if escape.group()[1] != "\n":
+                found.append(escape.start())
+                continue
+            # An escaped break joins two lines with nothing between; each empty line after it is a break.
+            blank = re.compile(r"[ \t\n]*").match(raw, i, end)
+            assert blank is not None
+            found += [i] * blank.group().count("\n")
+            i = blank.end()
+        else:
+            found.append(i)
+            i += 2 if quote == "'" and raw[i] == "'" else 1
+    return [*found, i]
+
+
+def _block(raw: str, text: str) -> list[int]:
+    """Line by line: each line that has content stands in the text as it is, between blanks or breaks."""
+    body = raw.find("\n") + 1
+    first = text.lstrip("\n").partition("\n")[0]
+    indent = None
+    found: list[int] = []
+    at = body
+    previous = body
+    for line in raw[body:].split("\n"):
+        content = line.lstrip(" ")
+        if indent is None and content:
+            indent = len(line) - len(content) - (len(first) - len(first.lstrip(" ")))
+        kept = line[indent:] if indent is not None else ""
+        if kept:
+            while len(found) < len(text) and not text.startswith(kept, len(found)):
+                if text[len(found)] not in " \n":
+                    return found + [previous]
+                found.append(previous)
+            if len(found) == len(text):
+                break
+            found += range(at + (indent or 0), at + len(line))
+            previous = at + len(line)
+        at += len(line) + 1
+    while len(found) < len(text):
+        found.append(previous)
+    return [*found, previous]
