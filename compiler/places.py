@@ -52,27 +52,24 @@ def _flow(raw: str, i: int, end: int, quote: str) -> list[int]:
 
 def _block(raw: str, text: str) -> list[int]:
     """Line by line: each line that has content stands in the text as it is, between blanks or breaks."""
-    body = raw.find("\n") + 1
-    first = text.lstrip("\n").partition("\n")[0]
-    indent = None
+    at = raw.find("\n") + 1
+    indent = _indent(raw[at:], text)
     found: list[int] = []
-    at = body
-    previous = body
-    for line in raw[body:].split("\n"):
-        content = line.lstrip(" ")
-        if indent is None and content:
-            indent = len(line) - len(content) - (len(first) - len(first.lstrip(" ")))
-        kept = line[indent:] if indent is not None else ""
-        if kept:
-            while len(found) < len(text) and not text.startswith(kept, len(found)):
-                if text[len(found)] not in " \n":
-                    return found + [previous]
-                found.append(previous)
+    end = at
+    for line in raw[at:].split("\n"):
+        content = line[indent:]
+        if content:
+            while len(found) < len(text) and not text.startswith(content, len(found)):
+                found.append(end)
             if len(found) == len(text):
                 break
-            found += range(at + (indent or 0), at + len(line))
-            previous = at + len(line)
+            end = at + len(line)
+            found += range(at + indent, end)
         at += len(line) + 1
-    while len(found) < len(text):
-        found.append(previous)
-    return [*found, previous]
+    return [*found, end]
+
+
+def _indent(body: str, text: str) -> int:
+    """The blanks that YAML takes off each line: those before the first word in the file, less those in the text."""
+    written, read = (len(s) - len(s.lstrip(" \n")) for s in (body, text))
+    return (written - body.rfind("\n", 0, written)) - (read - text.rfind("\n", 0, read))

@@ -8,6 +8,7 @@ from banach.ir.diagnostic import Code, Diagnostic
 from banach.ir.span import Span
 
 LARGEST_FILE = 1_000_000
+DEEPEST = 64
 
 UNREADABLE = Code(
     "B101",
@@ -197,8 +198,8 @@ def second_document(span: Span) -> Diagnostic:
     return Diagnostic(SECOND_DOCUMENT, "a second document begins here", span, fix="give it a file of its own")
 
 
-def too_deep(levels: int, span: Span) -> Diagnostic:
-    message = f"more than {levels} levels of nesting"
+def too_deep(span: Span) -> Diagnostic:
+    message = f"more than {DEEPEST} levels of nesting"
     return Diagnostic(NESTED_TOO_DEEP, message, span, fix="give the inner part a name of its own")
 
 
@@ -281,6 +282,8 @@ def syntax(text: str, name: str, error: Any, last: int) -> Diagnostic:
             _point(text, name, at),
             fix="indent with spaces",
         )
+    if "nesting" in problem:
+        return too_deep(span)
     if "mapping values are not allowed" in problem:
         if ":" not in text[first:offset] and text[first : first + 1] == " ":
             message = "this line is indented beneath a line that already has a value"
@@ -329,7 +332,7 @@ def _flow_mistake(text: str, name: str, offset: int, last: int, opener: Any) -> 
     """A formula with brackets inside {...} or [...], or a formula that begins with a bracket."""
     character = text[offset : offset + 1]
     inside = opener is not None and text[opener.index : opener.index + 1] in ("{", "[")
-    if inside and character in ("[", "{") and opener.index < last < offset:
+    if opener is not None and inside and character in ("[", "{") and opener.index < last < offset:
         end = flow.extent(text, last)
         span = Span(name, *place(text, last), *place(text, end))
         return cut(flow.quoted_line(text, (last, end)), span)

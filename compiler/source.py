@@ -18,11 +18,10 @@ import yaml
 from banach.compiler import flow, refusals
 from banach.compiler.literal import OutOfRange, constant, out_of_range
 from banach.compiler.places import offsets
-from banach.compiler.refusals import LARGEST_FILE
+from banach.compiler.refusals import DEEPEST, LARGEST_FILE
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.span import Span
 
-DEEPEST = 64
 MOST_MISTAKES = 50
 # YAML's printable characters, less three line ends that editors do not show as such, and less the marks that
 # make a text look different from what it says.
@@ -160,8 +159,10 @@ def parse(text: str, name: str) -> Source:
         raise SpecError(strange)
     reader = _Reader(text, name)
     root = reader.run()
-    if reader.mistakes or not isinstance(root, Mapping):
-        raise SpecError(reader.mistakes or [refusals.not_a_mapping(name, root and root.span)])
+    if reader.mistakes:
+        raise SpecError(reader.mistakes)
+    if not isinstance(root, Mapping):
+        raise SpecError([refusals.not_a_mapping(name, None if root is None else root.span)])
     return Source(name, text, root)
 
 
@@ -218,7 +219,7 @@ class _Reader:
             self.last = event.start_mark.index
             self.check_event(event)
             if len(self.stack) == DEEPEST:
-                self.report(refusals.too_deep(DEEPEST, self.span(event)))
+                self.report(refusals.too_deep(self.span(event)))
                 raise _Stop
             self.stack.append(_Frame(event))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
@@ -264,7 +265,7 @@ class _Reader:
 
     def report_cuts(self) -> None:
         """One diagnostic for each formula that was cut; all those of a line share the line to type."""
-        for _, end, span in self.cuts[:MOST_MISTAKES]:
+        for _, end, span in self.cuts[: max(0, MOST_MISTAKES - len(self.mistakes))]:
             near = [(a, b) for a, b, s in self.cuts if s.line == span.line]
             whole = Span(span.file, span.line, span.column, *refusals.place(self.text, end))
             self.mistakes.append(refusals.cut(flow.quoted_line(self.text, *near), whole))

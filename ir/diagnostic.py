@@ -56,7 +56,7 @@ class RunError(Exception):
 
 WINDOW = 100  # columns of the user's line that are shown; a longer line is cropped round the caret
 TAB = 4
-HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # categories that a terminal obeys or hides: shown escaped
+HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})  # a terminal may obey or hide these
 COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "gutter": "\x1b[1;34m", "help": "\x1b[1;36m"}
 
 
@@ -175,7 +175,9 @@ def suggest(name: str, candidates: Iterable[str]) -> str | None:
     Near is a third of the name's length in edits (insert, delete, replace, swap two neighbours), at least
     one; the first of equals wins. Case is no edit.
     """
-    limit = max(1, len(name) // 3) if len(name) <= 80 else 0
+    if len(name) > 80:
+        return None
+    limit = max(1, len(name) // 3)
     best, found = limit + 1, None
     for candidate in candidates:
         if candidate == name or abs(len(candidate) - len(name)) >= best:
