@@ -142,7 +142,7 @@ class _Parser:
     def operation(self, power: int) -> Node:
         """A value, and the operators behind it that bind at least as tightly as `power`."""
         self.depth += 1
-        if self.depth > 2 * DEEPEST:
+        if self.depth > 2 * DEEPEST + 1:
             raise self.too_deep(self.at(self.next.start, self.next.stop))
         left = self.prefix(power)
         while True:

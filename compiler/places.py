@@ -70,6 +70,6 @@ def _block(raw: str, text: str) -> list[int]:
 
 
 def _indent(body: str, text: str) -> int:
-    """The blanks that YAML takes off each line: those before the first word in the file, less those in the text."""
+    """The blanks that YAML takes off each line: those before the first word, less those that it reads."""
     written, read = (len(s) - len(s.lstrip(" \n")) for s in (body, text))
     return (written - body.rfind("\n", 0, written)) - (read - text.rfind("\n", 0, read))

@@ -99,7 +99,8 @@ def test_places():
         (to_text(n), n.span.column - 4, n.span.end_column - 4) for n in walk(node) if not isinstance(n, Slice)
     ]
     assert found == [
-        ("prox(g, t)(y - x')[1:2].w", 0, 25), ("prox(g, t)(y - x')[1:2]", 0, 23), ("prox(g, t)(y - x')", 0, 18),
+        ("prox(g, t)(y - x')[1:2].w", 0, 25), ("prox(g, t)(y - x')[1:2]", 0, 23),
+        ("prox(g, t)(y - x')", 0, 18),
         ("prox(g, t)", 0, 10), ("prox", 0, 4), ("g", 5, 6), ("t", 8, 9), ("y - x'", 11, 17), ("y", 11, 12),
         ("x'", 15, 17), ("1", 19, 20), ("2", 21, 22),
     ]  # fmt: skip
@@ -165,10 +166,10 @@ FIXES = {
     "a * 1e999": ("B116", 4, "write a number that a float can hold, or put it in quotes if it is a text"),
     "a" * 10_001: ("B125", 0, "give its parts names under `where:`"),
     "(" * 10_000: ("B125", 100, "give the parts names under `where:`"),
-    "-" * 9_000 + "x": ("B125", 200, "give the parts names under `where:`"),
+    "-" * 9_000 + "x": ("B125", 201, "give the parts names under `where:`"),
     "a" + "+a" * 101: ("B125", 0, "give the parts names under `where:`"),
     "f" + "()" * 101: ("B125", 0, "give the parts names under `where:`"),
-    "a if b else " * 300 + "c": ("B125", 2393, "give the parts names under `where:`"),
+    "a if b else " * 300 + "c": ("B125", 2405, "give the parts names under `where:`"),
 }
 
 
@@ -341,8 +342,9 @@ def bare(node):
 
 
 OPERATORS = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.MatMult: "@", ast.FloorDiv: "//",
-    ast.Mod: "%", ast.USub: "-", ast.UAdd: "+", ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Lt: "<", ast.LtE: "<=",
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.MatMult: "@",
+    ast.FloorDiv: "//", ast.Mod: "%", ast.USub: "-", ast.UAdd: "+",
+    ast.Not: "not", ast.And: "and", ast.Or: "or", ast.Lt: "<", ast.LtE: "<=",
     ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
 
@@ -397,7 +399,10 @@ def python(node):
             return ("list", *map(python, items))
 
 
-WORDS = tuple(["a", "b", "x", "2", "3", "+", "-", "*", "/", "**", "@", "//", "%", "<", "<=", "==", "!=", "and", "or", "not", "if", "else", "(", ")", "[", "]", ",", ":", ".w", "f("])
+WORDS = (
+    "a", "b", "x", "2", "3", "+", "-", "*", "/", "**", "@", "//", "%", "<", "<=", "==", "!=", "and", "or",
+    "not", "if", "else", "(", ")", "[", "]", ",", ":", ".w", "f(",
+)  # fmt: skip
 
 
 @settings(max_examples=600, deadline=None, derandomize=True)

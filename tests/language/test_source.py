@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from banach.compiler import grammar, literal, refusals, signature, tokens
 from banach.compiler.source import Mapping, Scalar, Sequence, Source, parse, read, to_python
-from banach.ir.diagnostic import SpecError, render
+from banach.ir.diagnostic import Code, SpecError, render
 
 LASSO = """\
 banach: 1
@@ -78,6 +79,27 @@ def test_a_spec():
 def test_constants_are_those_of_yaml_1_2(text, expected):
     found = value(text)
     assert found == expected and type(found) is type(expected)
+
+
+def test_the_loader_in_python_reads_the_same(monkeypatch):
+    fast = parse(LASSO, "a.yaml").root
+    monkeypatch.delattr("yaml.CLoader")
+    assert parse(LASSO, "a.yaml").root == fast
+    for text, expected in MISTAKES.values():
+        assert shown(text) == expected
+    assert codes("[" * 1000) == ["B110"]
+
+
+def test_each_code_has_a_page_of_its_own():
+    found = [
+        v
+        for m in (literal, refusals, tokens, grammar, signature)
+        for v in vars(m).values()
+        if isinstance(v, Code)
+    ]
+    assert len({code.id for code in found}) == len({code.name for code in found}) == len(set(found)) == 24
+    for code in found:
+        assert "    wrong    " in code.page and "    right    " in code.page, code
 
 
 def test_a_byte_order_mark_and_other_line_ends():
