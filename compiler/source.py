@@ -130,7 +130,7 @@ def read(path: str | Path) -> Source:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a file: UTF-8, at most 1 MB. Raises SpecError."""
+    """The text of a file, every line ended by a newline sign alone: UTF-8, at most 1 MB. Raises SpecError."""
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):
@@ -144,14 +144,18 @@ def read_text(path: str | Path) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError([refusals.unreadable(str(path), reason.lower())]) from None
     try:
-        return data.decode("utf-8")
+        return _plain(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise SpecError([refusals.not_utf8(str(path), data, error.start)]) from None
 
 
+def _plain(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def parse(text: str, name: str) -> Source:
     """Parse a spec's text; `name` is the file's name in every span. Raises SpecError, with all it found."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = _plain(text)
     if len(text) > LARGEST_FILE:
         raise SpecError([refusals.too_large(name, len(text))])
     strange = [refusals.control(text, name, m.start()) for _, m in zip(range(10), _FORBIDDEN.finditer(text))]

@@ -93,6 +93,21 @@ def test_trees(text, expected):
     assert tree(to_text(tree(text))) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a - (b - c)", "a - b - c", "a / (b * c)", "a ** b ** c", "(a ** b) ** c", "(-a) ** b", "(-1) ** 2",
+        "-a ** 2", "-(a + b)", "-a * b", "not (a and b)", "(not a) == b", "not a == b", "(a < b) < c", "a or b and c",
+        "(a or b) and c", "a or (b or c)", "(a if b else c) if x else a", "a if b else c if x else a",
+        "a if (b if x else c) else a", "(a, b)[0]", "(a + b).w", "(1).w", "('b').w", "(a + b)(c)",
+        "f(a, x=b)(c)[1].w", "a ** -b", "-1", "x[a:b, :, ::c]", "x[(a, b)]", "[a, (b,), ()]", "0.1",
+        "1.0", "1e-30", "1e30", "-1e-30",
+    ],
+)  # fmt: skip
+def test_parentheses_stand_only_where_they_have_to(text):
+    assert to_text(tree(text)) == text
+
+
 def test_places():
     node = tree("prox(g, t)(y - x')[1:2].w")
     found = [
@@ -312,6 +327,29 @@ def test_what_is_printed_is_read_back(node):
     ]
     for part in walk(again):
         assert 4 <= part.span.column < part.span.end_column <= 4 + len(text)
+
+
+operations = st.recursive(
+    st.sampled_from([A, B, C, Number(-1, P)]),
+    lambda inner: (
+        st.builds(
+            lambda op, a, b: Binary(op, a, b, P),
+            st.sampled_from(["+", "-", "*", "**", "and", "or"]),
+            inner,
+            inner,
+        )
+        | st.builds(lambda a, b: Compare("<", a, b, P), inner, inner)
+        | st.builds(lambda a, b, c: Conditional(a, b, c, P), inner, inner, inner)
+        | st.builds(lambda a: Unary("not", a, P), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(operations)
+def test_nested_operations_are_read_back(node):
+    assert tree(to_text(node)) == node
 
 
 def bare(node):
