@@ -2,7 +2,7 @@
 
 import re
 
-_BREAK = re.compile(r"[ \t]*\n[ \t\n]*")
+_BLANK = re.compile(r"[ \t]*+(\n[ \t\n]*+)?")
 _ESCAPE = re.compile(r"\\(?:x.{2}|u.{4}|U.{8}|\n[ \t]*|.)", re.DOTALL)
 
 
@@ -26,11 +26,12 @@ def offsets(raw: str, text: str, style: str) -> list[int]:
 def _flow(raw: str, i: int, end: int, quote: str) -> list[int]:
     found: list[int] = []
     while i < end:
-        fold = _BREAK.match(raw, i, end)
-        if fold:
-            # One line break is a blank, n + 1 breaks are n breaks.
-            found += [i] * max(fold.group().count("\n") - 1, 1)
-            i = fold.end()
+        blank = _BLANK.match(raw, i, end)
+        if blank and blank.end() > i:
+            # One line break is a blank, n + 1 breaks are n breaks; without a break, blanks are blanks.
+            breaks = blank.group().count("\n")
+            found += [i] * max(breaks - 1, 1) if breaks else range(i, blank.end())
+            i = blank.end()
         elif quote == '"' and raw[i] == "\\":
             escape = _ESCAPE.match(raw, i, end)
             if escape is None:
@@ -40,10 +41,10 @@ def _flow(raw: str, i: int, end: int, quote: str) -> list[int]:
                 found.append(escape.start())
                 continue
             # An escaped break joins two lines with nothing between; each empty line after it is a break.
-            blank = re.compile(r"[ \t\n]*").match(raw, i, end)
-            assert blank is not None
-            found += [i] * blank.group().count("\n")
-            i = blank.end()
+            blank = _BLANK.match(raw, i, end)
+            if blank:
+                found += [i] * blank.group().count("\n")
+                i = blank.end()
         else:
             found.append(i)
             i += 2 if quote == "'" and raw[i] == "'" else 1

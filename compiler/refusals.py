@@ -245,6 +245,7 @@ def constant_key(text: str, span: Span) -> Diagnostic:
 
 
 def cut(line: str, span: Span) -> Diagnostic:
+    """`line` is the user's line with the formula in quotes."""
     return Diagnostic(
         FORMULA_CUT,
         "YAML has cut this formula in two",
@@ -252,6 +253,18 @@ def cut(line: str, span: Span) -> Diagnostic:
         "one formula",
         "inside {...} and [...] YAML ends an item at every comma and bracket",
         f"write `{line}`, or use block style",
+    )
+
+
+def cut_by_comment(line: str, span: Span) -> Diagnostic:
+    """`line` is the user's line with all that stands before and behind the ` #` in quotes."""
+    return Diagnostic(
+        FORMULA_CUT,
+        "YAML has cut this formula in two",
+        span,
+        "a bracket is open here",
+        "` #` begins a comment, unless it stands in quotes",
+        f"write `{line}`, or close the bracket before the comment",
     )
 
 
@@ -321,7 +334,7 @@ def _value_not_quoted(text: str, span: Span, first: int, why: str) -> Diagnostic
     message = "this value has to be in quotes"
     end = text.find("\n", first)
     line = text[first : end if end >= 0 else len(text)]
-    pair = re.match(r"\s*(?:- )*[^:]*:\s+(?=\S)", line)
+    pair = re.match(r"\s*+(?:- )*+[^:]*+:\s++(?=\S)", line)
     fix = "put the value in quotes"
     if pair:
         fix = f"write `{flow.quoted_line(text, (first + pair.end(), first + len(line.rstrip())))}`"
@@ -337,6 +350,6 @@ def _flow_mistake(text: str, name: str, offset: int, last: int, opener: Any) -> 
         span = Span(name, *place(text, last), *place(text, end))
         return cut(flow.quoted_line(text, (last, end)), span)
     first = text.rfind("\n", 0, offset) + 1
-    if not inside and re.match(r"\s*(?:- )*[^:\n]*:\s+[\[{'\"@`%]", text[first : offset + 1]):
+    if not inside and re.match(r"\s*+(?:- )*+[^:\n]*+:\s++[\[{'\"@`%]", text[first : offset + 1]):
         return _value_not_quoted(text, _point(text, name, offset), first, "YAML ends the value before this")
     return None

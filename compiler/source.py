@@ -28,6 +28,7 @@ MOST_MISTAKES = 50
 _FORBIDDEN = re.compile(
     "[^\\t\\n\\x20-\\x7e\\xa0-\\u2027\\u202f-\\u2065\\u206a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
 )
+_COMMENT = re.compile("[ \\t]++#")
 
 Value = str | int | Fraction | bool | None
 
@@ -196,9 +197,8 @@ class _Reader:
         self.stack: list[_Frame] = []
         self.root: Node | None = None
         self.documents = 0
-        self.cut_until = (
-            0  # the end of the last formula that YAML has cut: its pieces are no mistakes of their own
-        )
+        # The end of the last formula that YAML has cut: its pieces are no mistakes of their own.
+        self.cut_until = 0
         self.cuts: list[tuple[int, int, Span]] = []
         self.last = 0
 
@@ -259,6 +259,10 @@ class _Reader:
             raw, style = event.value, ""
         if not style and self.stack and self.stack[-1].event.flow_style and start >= self.cut_until:
             self.check_cut(event.value, start, span)
+        elif not style and _COMMENT.match(self.text, end) and flow.unbalanced(event.value):
+            stop = self.text.find("\n", end)
+            line = flow.quoted_line(self.text, (start, stop if stop >= 0 else len(self.text)))
+            self.report(refusals.cut_by_comment(line, span))
         return Scalar(event.value, span, bool(style), value, raw, style)
 
     def check_cut(self, text: str, start: int, span: Span) -> None:
@@ -269,10 +273,13 @@ class _Reader:
 
     def report_cuts(self) -> None:
         """One diagnostic for each formula that was cut; all those of a line share the line to type."""
+        typed: dict[int, str] = {}
         for _, end, span in self.cuts[: max(0, MOST_MISTAKES - len(self.mistakes))]:
-            near = [(a, b) for a, b, s in self.cuts if s.line == span.line]
+            if span.line not in typed:
+                near = [(a, b) for a, b, s in self.cuts if s.line == span.line]
+                typed[span.line] = flow.quoted_line(self.text, *near)
             whole = Span(span.file, span.line, span.column, *refusals.place(self.text, end))
-            self.mistakes.append(refusals.cut(flow.quoted_line(self.text, *near), whole))
+            self.mistakes.append(refusals.cut(typed[span.line], whole))
         self.mistakes.sort(key=lambda m: (m.span.line, m.span.column) if m.span else (0, 0))
 
     def add(self, node: Node) -> None:

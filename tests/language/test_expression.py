@@ -97,7 +97,8 @@ def test_trees(text, expected):
     "text",
     [
         "a - (b - c)", "a - b - c", "a / (b * c)", "a ** b ** c", "(a ** b) ** c", "(-a) ** b", "(-1) ** 2",
-        "-a ** 2", "-(a + b)", "-a * b", "not (a and b)", "(not a) == b", "not a == b", "(a < b) < c", "a or b and c",
+        "-a ** 2", "-(a + b)", "-a * b", "not (a and b)", "(not a) == b", "not a == b",
+        "(a < b) < c", "a or b and c",
         "(a or b) and c", "a or (b or c)", "(a if b else c) if x else a", "a if b else c if x else a",
         "a if (b if x else c) else a", "(a, b)[0]", "(a + b).w", "(1).w", "('b').w", "(a + b)(c)",
         "f(a, x=b)(c)[1].w", "a ** -b", "-1", "x[a:b, :, ::c]", "x[(a, b)]", "[a, (b,), ()]", "0.1",

@@ -157,6 +157,18 @@ error[B105] yaml-syntax: this value has to be in quotes
   = why: YAML takes `: ` for the end of a key
 help: write `x: "a: b"`""",
     ),
+    "a formula cut by a comment": (
+        "x: f(a, # b)\n",
+        """\
+error[B115] formula-cut: YAML has cut this formula in two
+ --> a.yaml:1:4
+  |
+1 | x: f(a, # b)
+  |    ^^^^ a bracket is open here
+  |
+  = why: ` #` begins a comment, unless it stands in quotes
+help: write `x: "f(a, # b)"`, or close the bracket before the comment""",
+    ),
     "a tab": (
         "solve:\n\tx: 1\n",
         """\
@@ -445,3 +457,26 @@ def test_a_long_spec_is_read_fast():
     started = time.perf_counter()
     parse(text, "a.yaml")
     assert time.perf_counter() - started < 0.4
+
+
+LONG = 400_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [\n" + " " * LONG + "@", "a: 'x" + " " * LONG + "y'", 'a: "' + " \\\n" * (LONG // 3) + '"',
+        "a: x" + " " * LONG + "y: z", "a: {x: " + "f(\n" * (LONG // 3), "a: >\n" + " x\n\n" * (LONG // 4),
+        "a: |\n" + "\n" * LONG + " x\n", "a: " + "(" * LONG, "- " * (LONG // 2), "? " * (LONG // 2),
+        "a: 'x\n" + "\n" * LONG + "'",
+        "a:\n" + "  b: 1\n" * (LONG // 7), "a: [" + "f(a, b), " * (LONG // 10) + "]",
+        "a: x #" + " #" * (LONG // 2),
+    ],
+)  # fmt: skip
+def test_no_text_takes_long(text):
+    started = time.perf_counter()
+    try:
+        leaf(parse(text, "a.yaml").root).places()(0, 1)
+    except SpecError as error:
+        render(error.diagnostics, {"a.yaml": text})
+    assert time.perf_counter() - started < 3
