@@ -23,10 +23,10 @@ def extent(text: str, start: int) -> int:
             continue
         elif sign in "([{":
             depth += 1
-        elif depth == 0:
+        elif depth == 0 and sign != ")":
             return start + len(text[start : match.start()].rstrip())
         elif sign in ")]}":
-            depth -= 1
+            depth = max(depth - 1, 0)
     return start + len(text[start : start + _LONGEST].rstrip())
 
 

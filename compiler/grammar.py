@@ -126,11 +126,11 @@ class _Parser:
             raise self.surprise()
         # A chain a + b + c grows to the left without recursion here, but whoever walks the tree recurses.
         level: list[Node | Slice] = [node]
-        for _ in range(DEEPEST):
+        for _ in range(DEEPEST + 1):
             level = [child for parent in level for child in children(parent)]
-        if level:
-            raise self.too_deep(level[0].span)
-        return node
+            if not level:
+                return node
+        raise self.too_deep(level[0].span)
 
     def too_deep(self, span: Span) -> SpecError:
         message = f"more than {DEEPEST} operations inside one another"
@@ -142,7 +142,7 @@ class _Parser:
     def operation(self, power: int) -> Node:
         """A value, and the operators behind it that bind at least as tightly as `power`."""
         self.depth += 1
-        if self.depth > 2 * DEEPEST:
+        if self.depth > 2 * DEEPEST + 1:
             raise self.too_deep(self.at(self.next.start, self.next.stop))
         left = self.prefix(power)
         while True:
@@ -268,7 +268,8 @@ class _Parser:
                 raise self.surprise()
             return parts[0]
         last = self.tokens[self.position - 1]
-        return Slice(*(parts + [None])[:3], self.at(start.start, last.stop))
+        step = parts[2] if len(parts) == 3 else None
+        return Slice(parts[0], parts[1], step, self.at(start.start, last.stop))
 
     def atom(self) -> Node:
         token = self.next

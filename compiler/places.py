@@ -2,7 +2,7 @@
 
 import re
 
-_BREAK = re.compile(r"[ \t]*\n[ \t\n]*")
+_BLANK = re.compile(r"[ \t]*+(\n[ \t\n]*+)?")
 _ESCAPE = re.compile(r"\\(?:x.{2}|u.{4}|U.{8}|\n[ \t]*|.)", re.DOTALL)
 
 
@@ -26,11 +26,12 @@ def offsets(raw: str, text: str, style: str) -> list[int]:
 def _flow(raw: str, i: int, end: int, quote: str) -> list[int]:
     found: list[int] = []
     while i < end:
-        fold = _BREAK.match(raw, i, end)
-        if fold:
-            # One line break is a blank, n + 1 breaks are n breaks.
-            found += [i] * max(fold.group().count("\n") - 1, 1)
-            i = fold.end()
+        blank = _BLANK.match(raw, i, end)
+        if blank and blank.end() > i:
+            # One line break is a blank, n + 1 breaks are n breaks; without a break, blanks are blanks.
+            breaks = blank.group().count("\n")
+            found += [i] * max(breaks - 1, 1) if breaks else range(i, blank.end())
+            i = blank.end()
         elif quote == '"' and raw[i] == "\\":
             escape = _ESCAPE.match(raw, i, end)
             if escape is None:
@@ -40,10 +41,10 @@ def _flow(raw: str, i: int, end: int, quote: str) -> list[int]:
                 found.append(escape.start())
                 continue
             # An escaped break joins two lines with nothing between; each empty line after it is a break.
-            blank = re.compile(r"[ \t\n]*").match(raw, i, end)
-            assert blank is not None
-            found += [i] * blank.group().count("\n")
-            i = blank.end()
+            blank = _BLANK.match(raw, i, end)
+            if blank:
+                found += [i] * blank.group().count("\n")
+                i = blank.end()
         else:
             found.append(i)
             i += 2 if quote == "'" and raw[i] == "'" else 1
@@ -52,27 +53,24 @@ def _flow(raw: str, i: int, end: int, quote: str) -> list[int]:
 
 def _block(raw: str, text: str) -> list[int]:
     """Line by line: each line that has content stands in the text as it is, between blanks or breaks."""
-    body = raw.find("\n") + 1
-    first = text.lstrip("\n").partition("\n")[0]
-    indent = None
+    at = raw.find("\n") + 1
+    indent = _indent(raw[at:], text)
     found: list[int] = []
-    at = body
-    previous = body
-    for line in raw[body:].split("\n"):
-        content = line.lstrip(" ")
-        if indent is None and content:
-            indent = len(line) - len(content) - (len(first) - len(first.lstrip(" ")))
-        kept = line[indent:] if indent is not None else ""
-        if kept:
-            while len(found) < len(text) and not text.startswith(kept, len(found)):
-                if text[len(found)] not in " \n":
-                    return found + [previous]
-                found.append(previous)
+    end = at
+    for line in raw[at:].split("\n"):
+        content = line[indent:]
+        if content:
+            while len(found) < len(text) and not text.startswith(content, len(found)):
+                found.append(end)
             if len(found) == len(text):
                 break
-            found += range(at + (indent or 0), at + len(line))
-            previous = at + len(line)
+            end = at + len(line)
+            found += range(at + indent, end)
         at += len(line) + 1
-    while len(found) < len(text):
-        found.append(previous)
-    return [*found, previous]
+    return [*found, end]
+
+
+def _indent(body: str, text: str) -> int:
+    """The blanks that YAML takes off each line: those before the first word, less those that it reads."""
+    written, read = (len(s) - len(s.lstrip(" \n")) for s in (body, text))
+    return (written - body.rfind("\n", 0, written)) - (read - text.rfind("\n", 0, read))

@@ -8,6 +8,7 @@ from banach.ir.diagnostic import Code, Diagnostic
 from banach.ir.span import Span
 
 LARGEST_FILE = 1_000_000
+DEEPEST = 64
 
 UNREADABLE = Code(
     "B101",
@@ -197,8 +198,8 @@ def second_document(span: Span) -> Diagnostic:
     return Diagnostic(SECOND_DOCUMENT, "a second document begins here", span, fix="give it a file of its own")
 
 
-def too_deep(levels: int, span: Span) -> Diagnostic:
-    message = f"more than {levels} levels of nesting"
+def too_deep(span: Span) -> Diagnostic:
+    message = f"more than {DEEPEST} levels of nesting"
     return Diagnostic(NESTED_TOO_DEEP, message, span, fix="give the inner part a name of its own")
 
 
@@ -244,6 +245,7 @@ def constant_key(text: str, span: Span) -> Diagnostic:
 
 
 def cut(line: str, span: Span) -> Diagnostic:
+    """`line` is the user's line with the formula in quotes."""
     return Diagnostic(
         FORMULA_CUT,
         "YAML has cut this formula in two",
@@ -251,6 +253,18 @@ def cut(line: str, span: Span) -> Diagnostic:
         "one formula",
         "inside {...} and [...] YAML ends an item at every comma and bracket",
         f"write `{line}`, or use block style",
+    )
+
+
+def cut_by_comment(line: str, span: Span) -> Diagnostic:
+    """`line` is the user's line with all that stands before and behind the ` #` in quotes."""
+    return Diagnostic(
+        FORMULA_CUT,
+        "YAML has cut this formula in two",
+        span,
+        "a bracket is open here",
+        "` #` begins a comment, unless it stands in quotes",
+        f"write `{line}`, or close the bracket before the comment",
     )
 
 
@@ -281,6 +295,8 @@ def syntax(text: str, name: str, error: Any, last: int) -> Diagnostic:
             _point(text, name, at),
             fix="indent with spaces",
         )
+    if "nesting" in problem:
+        return too_deep(span)
     if "mapping values are not allowed" in problem:
         if ":" not in text[first:offset] and text[first : first + 1] == " ":
             message = "this line is indented beneath a line that already has a value"
@@ -318,7 +334,7 @@ def _value_not_quoted(text: str, span: Span, first: int, why: str) -> Diagnostic
     message = "this value has to be in quotes"
     end = text.find("\n", first)
     line = text[first : end if end >= 0 else len(text)]
-    pair = re.match(r"\s*(?:- )*[^:]*:\s+(?=\S)", line)
+    pair = re.match(r"\s*+(?:- )*+[^:]*+:\s++(?=\S)", line)
     fix = "put the value in quotes"
     if pair:
         fix = f"write `{flow.quoted_line(text, (first + pair.end(), first + len(line.rstrip())))}`"
@@ -329,11 +345,11 @@ def _flow_mistake(text: str, name: str, offset: int, last: int, opener: Any) -> 
     """A formula with brackets inside {...} or [...], or a formula that begins with a bracket."""
     character = text[offset : offset + 1]
     inside = opener is not None and text[opener.index : opener.index + 1] in ("{", "[")
-    if inside and character in ("[", "{") and opener.index < last < offset:
+    if opener is not None and inside and character in ("[", "{") and opener.index < last < offset:
         end = flow.extent(text, last)
         span = Span(name, *place(text, last), *place(text, end))
         return cut(flow.quoted_line(text, (last, end)), span)
     first = text.rfind("\n", 0, offset) + 1
-    if not inside and re.match(r"\s*(?:- )*[^:\n]*:\s+[\[{'\"@`%]", text[first : offset + 1]):
+    if not inside and re.match(r"\s*+(?:- )*+[^:\n]*+:\s++[\[{'\"@`%]", text[first : offset + 1]):
         return _value_not_quoted(text, _point(text, name, offset), first, "YAML ends the value before this")
     return None

@@ -18,17 +18,17 @@ import yaml
 from banach.compiler import flow, refusals
 from banach.compiler.literal import OutOfRange, constant, out_of_range
 from banach.compiler.places import offsets
-from banach.compiler.refusals import LARGEST_FILE
+from banach.compiler.refusals import DEEPEST, LARGEST_FILE
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.span import Span
 
-DEEPEST = 64
 MOST_MISTAKES = 50
 # YAML's printable characters, less three line ends that editors do not show as such, and less the marks that
 # make a text look different from what it says.
 _FORBIDDEN = re.compile(
     "[^\\t\\n\\x20-\\x7e\\xa0-\\u2027\\u202f-\\u2065\\u206a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
 )
+_COMMENT = re.compile("[ \\t]++#")
 
 Value = str | int | Fraction | bool | None
 
@@ -131,7 +131,7 @@ def read(path: str | Path) -> Source:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a file: UTF-8, at most 1 MB. Raises SpecError."""
+    """The text of a file, every line ended by a newline sign alone: UTF-8, at most 1 MB. Raises SpecError."""
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):
@@ -145,14 +145,18 @@ def read_text(path: str | Path) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError([refusals.unreadable(str(path), reason.lower())]) from None
     try:
-        return data.decode("utf-8")
+        return _plain(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise SpecError([refusals.not_utf8(str(path), data, error.start)]) from None
 
 
+def _plain(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def parse(text: str, name: str) -> Source:
     """Parse a spec's text; `name` is the file's name in every span. Raises SpecError, with all it found."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = _plain(text)
     if len(text) > LARGEST_FILE:
         raise SpecError([refusals.too_large(name, len(text))])
     strange = [refusals.control(text, name, m.start()) for _, m in zip(range(10), _FORBIDDEN.finditer(text))]
@@ -160,8 +164,10 @@ def parse(text: str, name: str) -> Source:
         raise SpecError(strange)
     reader = _Reader(text, name)
     root = reader.run()
-    if reader.mistakes or not isinstance(root, Mapping):
-        raise SpecError(reader.mistakes or [refusals.not_a_mapping(name, root and root.span)])
+    if reader.mistakes:
+        raise SpecError(reader.mistakes)
+    if not isinstance(root, Mapping):
+        raise SpecError([refusals.not_a_mapping(name, None if root is None else root.span)])
     return Source(name, text, root)
 
 
@@ -191,9 +197,8 @@ class _Reader:
         self.stack: list[_Frame] = []
         self.root: Node | None = None
         self.documents = 0
-        self.cut_until = (
-            0  # the end of the last formula that YAML has cut: its pieces are no mistakes of their own
-        )
+        # The end of the last formula that YAML has cut: its pieces are no mistakes of their own.
+        self.cut_until = 0
         self.cuts: list[tuple[int, int, Span]] = []
         self.last = 0
 
@@ -218,7 +223,7 @@ class _Reader:
             self.last = event.start_mark.index
             self.check_event(event)
             if len(self.stack) == DEEPEST:
-                self.report(refusals.too_deep(DEEPEST, self.span(event)))
+                self.report(refusals.too_deep(self.span(event)))
                 raise _Stop
             self.stack.append(_Frame(event))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
@@ -254,6 +259,10 @@ class _Reader:
             raw, style = event.value, ""
         if not style and self.stack and self.stack[-1].event.flow_style and start >= self.cut_until:
             self.check_cut(event.value, start, span)
+        elif not style and _COMMENT.match(self.text, end) and flow.unbalanced(event.value):
+            stop = self.text.find("\n", end)
+            line = flow.quoted_line(self.text, (start, stop if stop >= 0 else len(self.text)))
+            self.report(refusals.cut_by_comment(line, span))
         return Scalar(event.value, span, bool(style), value, raw, style)
 
     def check_cut(self, text: str, start: int, span: Span) -> None:
@@ -264,10 +273,13 @@ class _Reader:
 
     def report_cuts(self) -> None:
         """One diagnostic for each formula that was cut; all those of a line share the line to type."""
-        for _, end, span in self.cuts[:MOST_MISTAKES]:
-            near = [(a, b) for a, b, s in self.cuts if s.line == span.line]
+        typed: dict[int, str] = {}
+        for _, end, span in self.cuts[: max(0, MOST_MISTAKES - len(self.mistakes))]:
+            if span.line not in typed:
+                near = [(a, b) for a, b, s in self.cuts if s.line == span.line]
+                typed[span.line] = flow.quoted_line(self.text, *near)
             whole = Span(span.file, span.line, span.column, *refusals.place(self.text, end))
-            self.mistakes.append(refusals.cut(flow.quoted_line(self.text, *near), whole))
+            self.mistakes.append(refusals.cut(typed[span.line], whole))
         self.mistakes.sort(key=lambda m: (m.span.line, m.span.column) if m.span else (0, 0))
 
     def add(self, node: Node) -> None:

@@ -82,17 +82,16 @@ _MEMBER = re.compile(r"\.[ \t]*([\w\u0300-\u036f]+)")
 
 
 class Token(NamedTuple):
-    """`kind` is name, prime, number, text, member (.name), sign, keyword or end; `text` is what it says."""
+    """`kind` is name, prime, number, text, member (.name), sign, keyword or end; `text` is what it says.
+
+    `sign` is the text of a sign or keyword, and "" for every other token, whatever it says.
+    """
 
     kind: str
     text: str
     start: int
     stop: int
-
-    @property
-    def sign(self) -> str:
-        """The sign or keyword that the token is; "" for every other, whatever it says."""
-        return self.text if self.kind in ("sign", "keyword") else ""
+    sign: str = ""
 
 
 def tokens(text: str, at: Callable[[int, int], Span]) -> list[Token]:
@@ -101,7 +100,7 @@ def tokens(text: str, at: Callable[[int, int], Span]) -> list[Token]:
     i = 0
     while i < len(text):
         before = found[-1] if found and found[-1].stop == i else None
-        if text[i] == "." and before and (before.kind in ("name", "member") or before.text in (")", "]")):
+        if text[i] == "." and before and (before.kind in ("name", "member") or before.sign in (")", "]")):
             member = _MEMBER.match(text, i)
             if member:
                 found.append(Token("member", member.group(1), i, member.end()))
@@ -116,7 +115,9 @@ def tokens(text: str, at: Callable[[int, int], Span]) -> list[Token]:
             found.append(_name(word, i, text, at))
         elif kind == "infinity":
             found.append(Token("name", "inf", i, stop))
-        elif kind in ("number", "sign"):
+        elif kind == "sign":
+            found.append(Token(kind, word, i, stop, word))
+        elif kind == "number":
             found.append(Token(kind, word, i, stop))
         elif kind != "blank":
             raise SpecError([_stranger(word, at(i, stop))])
@@ -129,7 +130,7 @@ def _name(word: str, start: int, text: str, at: Callable[[int, int], Span]) -> T
     stop = start + len(word)
     if word.isascii():
         if word in KEYWORDS:
-            return Token("keyword", word, start, stop)
+            return Token("keyword", word, start, stop, word)
         if word in _PYTHON:
             raise SpecError([_foreign(word, _PYTHON[word], at(start, stop))])
         if text[stop : stop + 1] in ("'", '"') and word in ("f", "r", "b", "F", "R", "B", "rb", "fr"):
@@ -154,7 +155,7 @@ def _quote(text: str, start: int, found: list[Token], at: Callable[[int, int], S
     if text[start] == "'" and before and before.kind == "name":
         del found[-1]
         return Token("prime", before.text, before.start, start + 1)
-    if before and (before.kind in ("prime", "member", "number", "text") or before.text in (")", "]")):
+    if before and (before.kind in ("prime", "member", "number", "text") or before.sign in (")", "]")):
         fix = "write the prime once, behind the name of a state"
         place = at(start, start + 1)
         raise SpecError([Diagnostic(BAD_PRIME, "a prime belongs to the name of a state", place, fix=fix)])

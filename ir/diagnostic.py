@@ -56,7 +56,7 @@ class RunError(Exception):
 
 WINDOW = 100  # columns of the user's line that are shown; a longer line is cropped round the caret
 TAB = 4
-HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # categories that a terminal obeys or hides: shown escaped
+HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})  # a terminal may obey or hide these
 COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "gutter": "\x1b[1;34m", "help": "\x1b[1;36m"}
 
 
@@ -66,10 +66,11 @@ def render(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str], colour: 
     `texts` gives the text of each file that a span names; a file that is not there shows its place alone.
     Nothing of a hostile text reaches the terminal raw: control characters are shown escaped.
     """
-    return "\n\n".join("\n".join(_block(d, texts, colour)) for d in diagnostics)
+    lines = {file: text.split("\n") for file, text in texts.items()}
+    return "\n\n".join("\n".join(_block(d, lines, colour)) for d in diagnostics)
 
 
-def _block(diagnostic: Diagnostic, texts: Mapping[str, str], colour: bool) -> Iterable[str]:
+def _block(diagnostic: Diagnostic, lines: Mapping[str, list[str]], colour: bool) -> Iterable[str]:
     spans = [s for s in (diagnostic.span, *(s for s, _ in diagnostic.notes)) if s]
     margin = max((len(str(s.line)) for s in spans), default=1)
     bar = _paint(" " * margin + " |", "gutter", colour)
@@ -77,7 +78,7 @@ def _block(diagnostic: Diagnostic, texts: Mapping[str, str], colour: bool) -> It
     yield _paint(title, diagnostic.severity, colour) + f": {visible(diagnostic.message)}"
     if diagnostic.span:
         label = visible(diagnostic.label)
-        yield from _excerpt(diagnostic.span, label, diagnostic.severity, texts, margin, colour)
+        yield from _excerpt(diagnostic.span, label, diagnostic.severity, lines, margin, colour)
         if diagnostic.why or diagnostic.fix:
             yield bar
     if diagnostic.why:
@@ -85,20 +86,20 @@ def _block(diagnostic: Diagnostic, texts: Mapping[str, str], colour: bool) -> It
         yield f"{equals} {_lines(diagnostic.why, margin + 8)}"
     for span, words in diagnostic.notes:
         yield f"{_paint('note', 'help', colour)}: {visible(words)}"
-        yield from _excerpt(span, "", "help", texts, margin, colour)
+        yield from _excerpt(span, "", "help", lines, margin, colour)
     if diagnostic.fix:
         yield f"{_paint('help', 'help', colour)}: {_lines(diagnostic.fix, 6)}"
 
 
 def _excerpt(
-    span: Span, label: str, tint: str, texts: Mapping[str, str], margin: int, colour: bool
+    span: Span, label: str, tint: str, lines: Mapping[str, list[str]], margin: int, colour: bool
 ) -> Iterable[str]:
     """The place, the user's line, and carets under the span (under its first line, if it has several)."""
     yield f"{_paint(' ' * margin + '-->', 'gutter', colour)} {visible(str(span))}"
-    if span.file not in texts:
+    text = lines.get(span.file)
+    if text is None:
         return
-    lines = texts[span.file].split("\n")
-    line = lines[span.line - 1].rstrip("\r") if 1 <= span.line <= len(lines) else ""
+    line = text[span.line - 1].rstrip("\r") if 1 <= span.line <= len(text) else ""
     first = min(max(span.column, 1), len(line) + 1) - 1
     last = span.end_column - 1 if span.end_line == span.line else len(line)
     shown, start, stop = _window(line, first, max(min(last, len(line)), first))
@@ -175,7 +176,9 @@ def suggest(name: str, candidates: Iterable[str]) -> str | None:
     Near is a third of the name's length in edits (insert, delete, replace, swap two neighbours), at least
     one; the first of equals wins. Case is no edit.
     """
-    limit = max(1, len(name) // 3) if len(name) <= 80 else 0
+    if len(name) > 80:
+        return None
+    limit = max(1, len(name) // 3)
     best, found = limit + 1, None
     for candidate in candidates:
         if candidate == name or abs(len(candidate) - len(name)) >= best:
