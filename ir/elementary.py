@@ -5,7 +5,8 @@ from fractions import Fraction
 
 from banach.ir.exact import Bound, Interval
 
-_LIMIT = 11000  # e^11000 > 2^15869 and every bound stays within 2^16384: beyond it the ends saturate
+_LIMIT = 5500  # 2^7934 < e^5500 < 2^7935, within the range of a bound; beyond it the ends saturate
+_EDGE = Fraction(2) ** 7934
 
 
 def exp(a: Interval) -> Interval:
@@ -28,9 +29,9 @@ def tanh(a: Interval) -> Interval:
 
 def _exp(x: Bound) -> Interval:
     if x > _LIMIT:
-        return Interval(Fraction(2) ** 15869, math.inf)  # log 2 · 15869 < 11000
+        return Interval(_EDGE, math.inf)
     if x < -_LIMIT:
-        return Interval(Fraction(0), Fraction(1, 2**15869))
+        return Interval(Fraction(0), 1 / _EDGE)
     halvings = 0
     while abs(x) > 2**halvings / 2:
         halvings += 1

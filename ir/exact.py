@@ -15,7 +15,7 @@ Bound = Fraction | float
 
 _BITS = 128  # mantissa of a shortened bound
 _KEEP = 256  # a bound is left alone while its numerator and denominator are no longer than this
-_RANGE = 1 << 14  # a bound that is neither 0 nor infinite lies within 2^-_RANGE .. 2^_RANGE
+_RANGE = 1 << 13  # a result is 0, infinite or within 2^-_RANGE .. 2^_RANGE, which Python can still print
 _TINY = Fraction(1, 1 << _RANGE)
 _HUGE = Fraction(1 << _RANGE)
 

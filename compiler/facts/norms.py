@@ -19,6 +19,7 @@ import numpy as np
 from banach.compiler.facts.rounding import (
     TINY,
     UNIT,
+    float64,
     gram,
     integers,
     least_eigenvalue,
@@ -35,7 +36,6 @@ Answer = TypeVar("Answer")
 
 _KEPT = 4096  # answers that each function remembers
 _EXACT_PSD = 24  # largest matrix whose sign an exact elimination decides
-_SUBNORMAL = np.full(1, 2.0**-1074)
 _NEAR = 1 + Fraction(1, 10**9)  # a bound this close may turn out to be the exact value
 
 
@@ -45,7 +45,7 @@ def _per_matrix(bound: Callable[[np.ndarray], Answer]) -> Callable[[object], Ans
 
     @wraps(bound)
     def answer(matrix: object) -> Answer:
-        a = _float64(matrix, 2)
+        a = float64(matrix, 2)
         key = hashlib.sha256(repr(a.shape).encode() + a.tobytes()).digest()
         if key not in known:
             if len(known) >= _KEPT:
@@ -54,24 +54,6 @@ def _per_matrix(bound: Callable[[np.ndarray], Answer]) -> Callable[[object], Ans
         return known[key]
 
     return answer
-
-
-def _float64(array: object, rank: int | None) -> np.ndarray:
-    """The same numbers as float64; ValueError if that changes them, or if they are not finite and real."""
-    if not (_SUBNORMAL + 0.0).all():
-        raise ValueError("this processor is set to flush subnormal numbers: no bound would hold")
-    given = np.asarray(array)
-    if np.iscomplexobj(given) or given.dtype == object:
-        raise ValueError(f"a bound needs real numbers, not {given.dtype}")
-    a = np.ascontiguousarray(given, dtype=np.float64)
-    if rank is not None and a.ndim != rank:
-        raise ValueError(f"a bound needs a matrix, not an array of shape {list(given.shape)}")
-    if not np.isfinite(a).all():
-        i = tuple(int(k) for k in np.argwhere(~np.isfinite(a))[0])
-        raise ValueError(f"entry {list(i)} is {a[i]}: a bound needs finite numbers")
-    if given.dtype.itemsize >= 8 and not (a.astype(given.dtype) == given).all():
-        raise ValueError(f"float64 cannot hold these {given.dtype} numbers exactly")
-    return a
 
 
 # --- the largest singular value -----------------------------------------------------------------------
@@ -223,13 +205,13 @@ def _monomial_floor(k: np.ndarray) -> Fraction:
 
 def spectrum(matrix: object) -> tuple[Interval, Interval]:
     """(least, greatest) eigenvalue of S: [n, n], n >= 1; ValueError unless S is exactly symmetric."""
-    return _least(matrix), -_least(-_float64(matrix, 2))
+    return _least(matrix), -_least(-float64(matrix, 2))
 
 
 def logarithmic_norm(matrix: object) -> Interval:
     """The greatest eigenvalue of (W + Wᵀ)/2 of W: [n, n], the logarithmic 2-norm; I - W is strongly monotone
     with 1 minus this."""
-    w = _float64(matrix, 2)
+    w = float64(matrix, 2)
     if w.shape[0] != w.shape[1]:
         raise ValueError(f"a logarithmic norm needs a square matrix, not {list(w.shape)}")
     if not w.any():
@@ -246,13 +228,13 @@ def logarithmic_norm(matrix: object) -> Interval:
 def is_psd(matrix: object) -> bool | None:
     """Is vᵀSv >= 0 for all v? True and False are proved, None is unknown; S as for `spectrum`."""
     sign = _least(matrix).ge(0)
-    a = _float64(matrix, 2)
+    a = float64(matrix, 2)
     return _exactly_psd(integers(a)[0]) if sign is None and len(a) <= _EXACT_PSD else sign
 
 
 def negative_direction(matrix: object) -> tuple[list[float], Fraction] | None:
     """(v, vᵀSv/vᵀv) with the exact quotient below 0: the witness that S is not positive semidefinite."""
-    _, v, value = _bottom(_float64(matrix, 2))
+    _, v, value = _bottom(float64(matrix, 2))
     return (v, value) if value < 0 else None
 
 

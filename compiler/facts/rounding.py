@@ -18,6 +18,25 @@ from banach.ir.exact import Interval
 
 UNIT = Fraction(1, 2**53)
 TINY = Fraction(1, 2**1020)  # two operations that lose at most 2^-1022 each, doubled for 1 + gamma
+_SUBNORMAL = np.full(1, 2.0**-1074)
+
+
+def float64(array: object, rank: int | None) -> np.ndarray:
+    """The same numbers as float64; ValueError if that changes them, or if they are not finite and real."""
+    if not (_SUBNORMAL + 0.0).all():
+        raise ValueError("this processor is set to flush subnormal numbers: no bound would hold")
+    given = np.asarray(array)
+    if np.iscomplexobj(given) or given.dtype == object:
+        raise ValueError(f"a bound needs real numbers, not {given.dtype}")
+    a = np.ascontiguousarray(given, dtype=np.float64)
+    if rank is not None and a.ndim != rank:
+        raise ValueError(f"a bound needs a matrix, not an array of shape {list(given.shape)}")
+    if not np.isfinite(a).all():
+        i = tuple(int(k) for k in np.argwhere(~np.isfinite(a))[0])
+        raise ValueError(f"entry {list(i)} is {a[i]}: a bound needs finite numbers")
+    if given.dtype.itemsize >= 8 and not (a.astype(given.dtype) == given).all():
+        raise ValueError(f"float64 cannot hold these {given.dtype} numbers exactly")
+    return a
 
 
 def gamma(k: int) -> Fraction:
