@@ -137,6 +137,7 @@ class Fix(RegionOp):
         lanes: Sequence[bool],
         regions: Regions,
         lift: Lift,
+        /,  # `lanes` is an attribute's name too
         **attributes: Any,
     ) -> tuple[Values, tuple[bool, ...]]:
         if attributes["lanes"]:
@@ -153,7 +154,7 @@ class Fix(RegionOp):
 
 
 def _widen(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
-    return mask.reshape(*mask.shape, *[1] * (array.ndim - mask.ndim))
+    return mask.reshape((*mask.shape, *[1] * (array.ndim - mask.ndim)))
 
 
 def _poisoned(value: Value, status: Value) -> Value:
