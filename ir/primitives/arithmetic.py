@@ -189,7 +189,8 @@ class _Extremum(_Binary):
         raise NotImplementedError
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
-        return copies(operands, index)
+        # Where the other operand always wins, the result does not move at all.
+        return Interval.between(0, copies(operands, index).hi)
 
     def _split(self, x: Value, y: Value, first_wins: Value, dz: Value) -> tuple[Value, Value]:
         build, zero = dz.builder, dz.builder.zeros(dz.type)
