@@ -162,7 +162,9 @@ def _poisoned(value: Value, status: Value) -> Value:
     build = value.builder
     good = build.op("equal", status, build.zeros(status.type))
     mask = build.op("reshape", good, shape=(*status.type.shape, *[1] * (value.type.rank - status.type.rank)))
-    return build.op("select", mask, value, build.scalar(float("nan"), value.type.dtype))
+    one, poison = (build.scalar(x, value.type.dtype) for x in (1.0, float("nan")))
+    # A factor, not a choice between `value` and NaN: the derivative of that choice would be 0, unpoisoned.
+    return value * build.op("select", mask, one, poison)
 
 
 def _adjoint_equation(derivative: Graph, point: Values, flow: Values) -> Graph:
