@@ -7,11 +7,23 @@ hand in law_graphs.py.
 import laws
 import numpy as np
 import pytest
-from law_graphs import Case, cond_case, fix_case, page_cases, plain_pages, region_cases, while_case
+from law_graphs import (
+    INT,
+    Case,
+    closed,
+    cond_case,
+    distance,
+    fix_case,
+    page_cases,
+    plain_pages,
+    real,
+    region_cases,
+    while_case,
+)
 
 from banach.ir.evaluate import evaluate
-from banach.ir.graph import PRIMITIVES
-from banach.ir.primitive import Sample, page
+from banach.ir.graph import PRIMITIVES, Value
+from banach.ir.primitive import page
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.shelf import pages
 from banach.ir.vectorise import vectorise
@@ -79,3 +91,67 @@ def test_region_laws(key: str) -> None:
     laws.check_additive(REGIONS[key], tolerance)
     laws.check_linear_in_cotangent(REGIONS[key], tolerance)
     laws.check_symmetric(REGIONS[key], tolerance)
+
+
+# --- fixed points that have no derivative, or whose derivative is not found --------------------------------
+
+
+def unstable() -> Case:
+    """x = a·x + b with a = 2, found in one step; its adjoint v = a·v + g moves away from any start."""
+    held = {"a": real(), "b": real()}
+    regions = [
+        closed("newton", lambda k, x, a, b: {"x": b / (1.0 - a) + 0.0 * x}, k=INT, x=real(), **held),
+        closed("residual", lambda old, new, a, b: distance((old, new)), old=real(), new=real(), **held),
+        closed("equation", lambda x, a, b: {"x": a * x + b}, x=real(), **held),
+    ]
+
+    def body(x: Value, a: Value, b: Value) -> dict[str, Value]:
+        given = [x.builder.scalar(1e-12, "float64"), x.builder.scalar(50, "int64"), x, a, b]
+        attributes = {"states": 1, "solution": 1, "lanes": False, "every": 1}
+        return {"x": x.builder.emit("fix", given, attributes, regions)[0]}
+
+    return Case(closed("unstable", body, x=real(), **held), [np.asarray(x) for x in (0.0, 2.0, 1.0)])
+
+
+def test_an_adjoint_that_does_not_converge_is_nan() -> None:
+    case = unstable()
+    assert evaluate(case.graph, case.arguments) == [-1.0]
+    start, *rest = laws.backward(case, [np.asarray(1.0)])
+    assert start == 0
+    assert np.all(np.isnan(rest))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_the_derivative_of_a_poisoned_derivative_is_poisoned(weight: float) -> None:
+    case = unstable()
+    second = reverse(reverse(case.graph))
+    found = evaluate(second, [*case.arguments, *(np.asarray(x) for x in (weight, 0.0, 1.0, 0.5))])
+    assert np.isnan(found[-1])  # the tangent of x, by RD.6
+
+
+def test_only_lanes_whose_adjoint_diverges_are_poisoned() -> None:
+    case = unstable()
+    graph, _ = vectorise(case.graph, (False, True, False), 2)
+    a = np.asarray([2.0, 0.5])
+    _, da, _ = evaluate(reverse(graph), [case.arguments[0], a, case.arguments[2], np.ones(2)])
+    assert np.isnan(da[0])
+    np.testing.assert_allclose(da[1], 4.0)  # d/da of b/(1 - a)
+
+
+def test_what_has_no_derivative_says_so() -> None:
+    with pytest.raises(NoDerivative, match="only the solution"):
+        reverse(fix_case(report=True).graph)
+    with pytest.raises(NoDerivative, match="while"):
+        reverse(while_case().graph)
+
+
+def test_while_stops_by_its_condition_and_at_most() -> None:
+    y, steps = evaluate(while_case().graph, while_case().arguments)
+    assert (y, steps) == (0.3 * 2**7, 7)
+    assert evaluate(while_case().graph, [np.asarray(0.3), np.asarray(np.inf)])[1] == 50
+
+
+def test_cond_reads_one_branch() -> None:
+    x, y = np.asarray([0.1, 0.2]), np.asarray(3.0)
+    np.testing.assert_allclose(evaluate(cond_case(True).graph, [np.True_, x, y])[0], np.sin(x) * y * y)
+    np.testing.assert_allclose(evaluate(cond_case(True).graph, [np.False_, x, y])[0], (x * x + y) * y)
