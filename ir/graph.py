@@ -4,7 +4,7 @@ A graph is a morphism from its inputs to its outputs. Values are numbered: the i
 results of each operation. Regions are closed: what they use from outside is an explicit operand.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -213,6 +213,13 @@ class Builder:
             return Graph(self.name, ports, tuple(self._ops), tuple(ids), tuple(outputs))
         moved = _renumbered(self._ops, fresh, len(ports))
         return Graph(self.name, ports, moved, tuple(fresh[v] for v in ids), tuple(outputs))
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, with as many primes as set it apart from those taken."""
+    while name in taken:
+        name += "'"
+    return name
 
 
 def infer(

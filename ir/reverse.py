@@ -7,7 +7,7 @@ the rest. Every operation is visited once forwards and once backwards, so n oper
 
 from collections.abc import Sequence
 
-from banach.ir.graph import Builder, Graph, Op, Value, prune
+from banach.ir.graph import Builder, Graph, Op, Value, prune, unused
 from banach.ir.primitive import NotDifferentiable, page
 from banach.ir.primitives.regions import RegionOp
 from banach.ir.span import Span
@@ -25,9 +25,9 @@ def reverse(graph: Graph) -> Graph:
     """The reverse derivative of a graph. NoDerivative: an operation on the way has none."""
     build = Builder(f"R.{graph.name}")
     inputs = [build.input(port.name, port.type, port.default, port.place) for port in graph.inputs]
-    types = graph.types()
+    types, taken = graph.types(), {port.name for port in graph.inputs}
     seeds = [
-        (value, build.input(f"d.{name}", types[value]))
+        (value, build.input(unused(f"d.{name}", taken), types[value]))
         for name, value in zip(graph.output_names, graph.outputs)
         if types[value].is_float
     ]

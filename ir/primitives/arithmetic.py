@@ -9,6 +9,7 @@ from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
 from banach.ir.primitive import (
     NONNEGATIVE,
+    REALS,
     Cotangents,
     Known,
     Primitive,
@@ -144,10 +145,12 @@ class Divide(_Binary):
         return unbroadcast(dx, x.type), unbroadcast(-(z * dx), y.type)
 
     def range(self, operands: Sequence[Known]) -> Interval:
-        return operands[0].range / operands[1].range
+        divisor = operands[1].range
+        return REALS if divisor.lo == 0 == divisor.hi else operands[0].range / divisor
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
-        if index == 1:
+        divisor = operands[1].range
+        if index == 1 or divisor.lo == 0 == divisor.hi:
             return NONNEGATIVE
         return copies(operands, 0) * Interval.between(0, (1 / abs(operands[1].range)).hi)
 
@@ -189,7 +192,8 @@ class _Extremum(_Binary):
         raise NotImplementedError
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
-        return copies(operands, index)
+        # Where the other operand always wins, the result does not move at all.
+        return Interval.between(0, copies(operands, index).hi)
 
     def _split(self, x: Value, y: Value, first_wins: Value, dz: Value) -> tuple[Value, Value]:
         build, zero = dz.builder, dz.builder.zeros(dz.type)

@@ -1,16 +1,18 @@
 """Values from nothing: constants, counts, and changes of dtype."""
 
+import math
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Any, final
 
 import numpy as np
 
 from banach.ir.dims import Size, bind
-from banach.ir.exact import Interval
+from banach.ir.exact import Bound, Interval, round_float
 from banach.ir.graph import Builder, Value
-from banach.ir.primitive import Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw
+from banach.ir.primitive import REALS, Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw
 from banach.ir.tensor import Tensor
-from banach.ir.tensor_type import TensorType, TypeMismatch, numpy_dtype
+from banach.ir.tensor_type import INTEGERS, TensorType, TypeMismatch, numpy_dtype
 
 
 @final
@@ -101,10 +103,29 @@ class Cast(Primitive):
         return (build.op("cast", cotangents[0], dtype=x.type.dtype) if x.type.is_float else None,)
 
     def range(self, operands: Sequence[Known], *, dtype: str) -> Interval:
-        return operands[0].range
+        # Rounding is monotone, so the ends bound what lies between them.
+        known = operands[0].range
+        try:
+            return Interval.between(*(_rounded(end, dtype) for end in (known.lo, known.hi)))
+        except OverflowError:
+            return REALS
 
     def samples(self) -> Iterable[Sample]:
         yield Sample(draw((3,)), {"dtype": "float64"})
+
+
+def _rounded(end: Bound, dtype: str) -> Bound:
+    """What a bound becomes as `dtype`. OverflowError: it is too large for that."""
+    if dtype == "bool":
+        raise OverflowError
+    if isinstance(end, float):
+        return end
+    if dtype not in INTEGERS:
+        return round_float(end, dtype)
+    whole = math.trunc(end)
+    if not -(limit := 1 << (63 if dtype == "int64" else 31)) <= whole < limit:
+        raise OverflowError
+    return Fraction(whole)
 
 
 @final

@@ -137,6 +137,7 @@ class Fix(RegionOp):
         lanes: Sequence[bool],
         regions: Regions,
         lift: Lift,
+        /,  # `lanes` is an attribute's name too
         **attributes: Any,
     ) -> tuple[Values, tuple[bool, ...]]:
         if attributes["lanes"]:
@@ -153,7 +154,7 @@ class Fix(RegionOp):
 
 
 def _widen(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
-    return mask.reshape(*mask.shape, *[1] * (array.ndim - mask.ndim))
+    return mask.reshape((*mask.shape, *[1] * (array.ndim - mask.ndim)))
 
 
 def _poisoned(value: Value, status: Value) -> Value:
@@ -161,7 +162,9 @@ def _poisoned(value: Value, status: Value) -> Value:
     build = value.builder
     good = build.op("equal", status, build.zeros(status.type))
     mask = build.op("reshape", good, shape=(*status.type.shape, *[1] * (value.type.rank - status.type.rank)))
-    return build.op("select", mask, value, build.scalar(float("nan"), value.type.dtype))
+    one, poison = (build.scalar(x, value.type.dtype) for x in (1.0, float("nan")))
+    # A factor, not a choice between `value` and NaN: the derivative of that choice would be 0, unpoisoned.
+    return value * build.op("select", mask, one, poison)
 
 
 def _adjoint_equation(derivative: Graph, point: Values, flow: Values) -> Graph:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from banach.ir.dims import Size
-from banach.ir.graph import Builder, Graph, Value
+from banach.ir.graph import Builder, Graph, Value, unused
 from banach.ir.primitive import NotDifferentiable, Primitive, Regions, Sample, Types, Values
 from banach.ir.tensor_type import TensorType, TypeMismatch
 
@@ -244,7 +244,7 @@ class Scan(RegionOp):
         inner = Builder(regions[0].name)
         inputs = [inner.input(port.name, port.type, port.default, port.place) for port in regions[0].inputs]
         outputs = dict(zip(regions[0].output_names, inner.inline(regions[0], inputs)))
-        trace = {f"trace.{i}": inputs[i] for i in range(states)}
+        trace = {unused(f"trace.{i}", outputs): inputs[i] for i in range(states)}
         found = build.emit("scan", operands, attributes, [inner.finish({**outputs, **trace})])
         return found[: len(found) - states], found[len(found) - states :]
 
