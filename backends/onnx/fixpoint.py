@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from banach.backends.onnx.emit import Ref
+from banach.backends.onnx.emit import ELEMENTS, Ref
 from banach.backends.onnx.plain import choose
 from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.dims import Size
@@ -104,8 +104,7 @@ class _Solve:
         converged = choose(emit, self.truth, old, passed, carried.converged)
         iterations = choose(emit, carried.iterations.type, old, k, carried.iterations)
         going = emit.node("And", [old, on], self.truth)
-        some = emit.node("ReduceMax", [going], TRUTH, keepdims=0)
-        return some, _Carried(states, k, measured, converged, going, iterations)
+        return self.some(going), _Carried(states, k, measured, converged, going, iterations)
 
     def loop(self, carried: _Carried, trips: Ref, every: int) -> _Carried:
         """Chunks of `every` steps with a check after each, at most `trips` of them."""
@@ -152,7 +151,7 @@ class _Solve:
         """Whether some iteration is still going."""
         emit = self.emit
         if carried.going is not None:
-            return emit.node("ReduceMax", [carried.going], TRUTH, keepdims=0)
+            return self.some(carried.going)
         unknown = emit.node("Equal", [carried.k, self.whole(0)], TRUTH)
         return emit.node("Or", [unknown, emit.node("And", [self.open(carried), self.finite(carried)], TRUTH)], TRUTH)
 
@@ -169,6 +168,12 @@ class _Solve:
         failed = emit.node("Where", [lost, diverged, at_most], count)
         status = emit.node("Where", [carried.converged, converged, failed], count)
         return [*carried.states, carried.k, carried.measured, status]
+
+    def some(self, mask: Ref) -> Ref:
+        """Whether it holds for some lane: by a count, which is defined without lanes too."""
+        ones = self.emit.node("Cast", [mask], mask.type.with_dtype("int64"), to=ELEMENTS["int64"])
+        total = self.emit.node("ReduceSum", [ones], WHOLE, keepdims=0)
+        return self.emit.node("Cast", [total], TRUTH, to=ELEMENTS["bool"])
 
     def open(self, carried: _Carried) -> Ref:
         return self.emit.node("Not", [carried.converged], self.truth)
