@@ -3,10 +3,10 @@
 This is the door: what a caller needs of the syntax tree, its parser and its printer.
 """
 
-from banach.compiler.grammar import UNFINISHED, parse_text
+from banach.compiler.grammar import UNEXPECTED, UNFINISHED, parse_text
 from banach.compiler.printing import to_text
 from banach.compiler.signature import Signature, parse_signature
-from banach.compiler.source import Scalar
+from banach.compiler.source import Mapping, Scalar, Sequence
 from banach.compiler.syntax import (
     Attribute,
     Binary,
@@ -38,11 +38,18 @@ __all__ = [
 ]  # fmt: skip
 
 
-def parse(scalar: Scalar) -> Node:
+def parse(scalar: Scalar | Sequence | Mapping) -> Node:
     """The syntax tree of a scalar. Raises SpecError with one diagnostic, the first mistake of the formula.
 
-    A scalar that is a number for YAML is a Number; `true` and `false` are names.
+    A scalar that is a number for YAML is a Number; `true` and `false` are names. A list or mapping of YAML
+    is a mistake of the user's.
     """
+    if not isinstance(scalar, Scalar):
+        kind = "list" if isinstance(scalar, Sequence) else "mapping"
+        fix = "write a formula; one that begins with a bracket stands in quotes"
+        raise SpecError(
+            [Diagnostic(UNEXPECTED, f"a {kind} stands where a formula has to", scalar.span, fix=fix)]
+        )
     if isinstance(scalar.value, bool):
         return Name(scalar.text, scalar.span)
     if scalar.value is None and scalar.text:
