@@ -146,6 +146,11 @@ class Builder:
         self._types.append(type)
         return value
 
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The inputs so far, in order."""
+        return tuple(Value(self, value, port.type) for value, port in self._inputs)
+
     def constant(self, value: np.ndarray | Tensor, place: Span | None = None) -> Value:
         """A constant array."""
         tensor = value if isinstance(value, Tensor) else Tensor(value)
