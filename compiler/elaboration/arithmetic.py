@@ -81,7 +81,8 @@ def apply(name: str, operands: Sequence[Any], scope: Scope, span: Span | None, *
     definition = page(name)
     try:
         if operands and all(map(is_known, operands)):
-            arrays = _common([as_array(operand) for operand in operands])
+            arrays = [as_array(operand) for operand in operands]
+            arrays = arrays if definition.core is None else _common(arrays)
             types = infer(name, [TensorType(str(a.dtype), a.shape) for a in arrays], attributes)
             _bound(types[0], span)
             return from_array(definition.evaluate(*arrays, **attributes))
