@@ -8,14 +8,23 @@ without its declared outputs, and what follows is held against what is declared.
 from collections.abc import Iterator, Sequence
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, helper, shape_inference
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TypeProto,
+    ValueInfoProto,
+    helper,
+    shape_inference,
+)
 
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 
 UNSOUND_FILE = Code(
     "B911",
     "unsound-file",
-    """The ONNX backend wrote a file that does not pass its own check. This is a bug of ours: please report it.
+    """The ONNX backend wrote a file that does not pass its own check. It is a bug of ours: please report it.
 
 No file has been written. The message names the node and what is wrong with it.
 """,
@@ -83,7 +92,9 @@ def _bodies(node: NodeProto) -> dict[str, GraphProto]:
 
 
 def _foreign(model: ModelProto) -> Iterator[str]:
-    for domain in [entry.domain for entry in model.opset_import] + [node.domain for node in _nodes(model.graph)]:
+    for domain in [entry.domain for entry in model.opset_import] + [
+        node.domain for node in _nodes(model.graph)
+    ]:
         if domain not in ("", "ai.onnx"):
             yield f"the domain {domain} is not the standard one"
 
@@ -151,7 +162,9 @@ def _loop_types(model: ModelProto, node: NodeProto, types: Types) -> Iterator[st
         yield from _scalar(f"{node.name}: the {role} {name}", types.get(name), element)
     condition = body.output[0]
     yield from _scalar(f"{node.name}: the condition {condition.name}", inside.get(condition.name), TRUTH)
-    for start, carried, result in zip(list(node.input)[2:], list(body.input)[2:], list(body.output)[1:], strict=True):
+    for start, carried, result in zip(
+        list(node.input)[2:], list(body.input)[2:], list(body.output)[1:], strict=True
+    ):
         for other in (types.get(start), inside.get(result.name)):
             clash = _clash(carried.type, other)
             if clash:
@@ -185,7 +198,9 @@ def _infer(model: ModelProto, graph: GraphProto, outer: Types) -> Types:
     types: Types = dict(outer)
     for tensor in model.graph.initializer:
         types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
-    types.update({v.name: v.type for v in [*done.input, *done.value_info, *done.output] if v.HasField("type")})
+    types.update(
+        {v.name: v.type for v in [*done.input, *done.value_info, *done.output] if v.HasField("type")}
+    )
     return types
 
 
@@ -198,13 +213,16 @@ def _clash(declared: TypeProto, found: TypeProto | None) -> str:
     if not contradicts and b.HasField("shape"):
         pairs = zip(a.shape.dim, b.shape.dim)
         contradicts = len(a.shape.dim) != len(b.shape.dim) or any(
-            x.HasField("dim_value") and y.HasField("dim_value") and x.dim_value != y.dim_value for x, y in pairs
+            x.HasField("dim_value") and y.HasField("dim_value") and x.dim_value != y.dim_value
+            for x, y in pairs
         )
     return f"{_show(declared)} against {_show(found)}" if contradicts else ""
 
 
 def _show(type: TypeProto) -> str:
     tensor = type.tensor_type
-    axes: Sequence[object] = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
+    axes: Sequence[object] = [
+        d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim
+    ]
     name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     return f"{name}[{', '.join(map(str, axes))}]" if tensor.HasField("shape") else name

@@ -77,11 +77,16 @@ def _scan(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]) -
         known = dict(zip(kept, inputs[states:]))
         state = inputs[:states]
         rows = [known.get(i, operands[i]) for i in range(states, states + sequences)]
-        return [*inline(step, [*state, *rows, *operands[states + sequences :]]), *(inputs[states:] if counting else ())]
+        return [
+            *inline(step, [*state, *rows, *operands[states + sequences :]]),
+            *(inputs[states:] if counting else ()),
+        ]
 
     made = emit.body("scan", [*(ref.type for ref in operands[:states]), *entries], body)
     types = [*op.types, *([numbers] if counting else ())]
-    found = emit.regions("Scan", [*operands[:states], *given.values()], types, {"body": made}, num_scan_inputs=len(given))
+    found = emit.regions(
+        "Scan", [*operands[:states], *given.values()], types, {"body": made}, num_scan_inputs=len(given)
+    )
     stacks = [_turned(emit, ref, order) for ref in found[states : len(op.types)]]
     return [*found[:states], *stacks]
 
@@ -96,7 +101,9 @@ def _counted(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]
 
     made = emit.body("count", [WHOLE, TRUTH, *op.types], body)
     trips = RULES["extent"](emit, WHOLE, size=op.attribute("length"), dtype="int64")
-    return emit.regions("Loop", [trips, emit.constant(True, "bool"), *operands[:states]], op.types, {"body": made})
+    return emit.regions(
+        "Loop", [trips, emit.constant(True, "bool"), *operands[:states]], op.types, {"body": made}
+    )
 
 
 def _order(emit: SizedEmitter, op: Op) -> Ref | None:
