@@ -153,7 +153,7 @@ class Fix(RegionOp):
 
 
 def _widen(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
-    return mask.reshape(*mask.shape, *[1] * (array.ndim - mask.ndim))
+    return mask.reshape((*mask.shape, *[1] * (array.ndim - mask.ndim)))
 
 
 def _poisoned(value: Value, status: Value) -> Value:
