@@ -77,7 +77,7 @@ class _Solve:
         """The states before and after the last of `count` steps, and the number of steps so far."""
         before = fresh = carried.states
         for i in range(count):
-            k = self.add(carried.k, i) if i and _reads(self.step, 0) else carried.k
+            k = self.add(carried.k, i) if i and 0 in read_inputs(self.step) else carried.k
             before, fresh = fresh, self.inline(self.step, [k, *fresh, *self.captures])
         return before, fresh, self.add(carried.k, count)
 
@@ -244,5 +244,10 @@ def _split(emit: SizedEmitter, most: Ref, every: int) -> tuple[Ref, Ref | None]:
     return emit.node("Div", [bounded, chunk], WHOLE), emit.node("Mod", [bounded, chunk], WHOLE)
 
 
-def _reads(graph: Graph, value: int) -> bool:
-    return value in graph.outputs or any(value in op.operands for op in graph.ops)
+def read_inputs(graph: Graph) -> set[int]:
+    """The inputs of a region that some output needs."""
+    needed = set(graph.outputs)
+    for op in reversed(graph.ops):
+        if any(result in needed for result in op.results):
+            needed.update(op.operands)
+    return {i for i in needed if i < len(graph.inputs)}
