@@ -103,7 +103,13 @@ class Emitter:
         return ref
 
     def node(
-        self, op_type: str, operands: Sequence[Ref], type: TensorType, *, free: bool = False, **attributes: Any
+        self,
+        op_type: str,
+        operands: Sequence[Ref],
+        type: TensorType,
+        *,
+        free: bool = False,
+        **attributes: Any,
     ) -> Ref:
         """The result of a node. `free`: it costs nothing, so not even a branch keeps it inside."""
         settled = [self.settle(operand) for operand in operands]
@@ -131,7 +137,9 @@ class Emitter:
     ) -> list[Ref]:
         """The results of a node that holds graphs."""
         settled = [self.settle(operand) for operand in operands]
-        place = self._place(max([ref.depth for ref in settled] + [body.reach for body in bodies.values()]), True)
+        place = self._place(
+            max([ref.depth for ref in settled] + [body.reach for body in bodies.values()]), True
+        )
         results = [Ref(type, self.fresh(op_type.lower()), place) for type in types]
         for ref in settled:
             self._read(ref, place)

@@ -2,7 +2,7 @@
 
 Per iteration the body pays for the step, the residual, and one comparison. `Less` is false for NaN, so
 with z = (infinity if the residual passes, else the residual) the loop goes on exactly while z < infinity:
-not converged, and finite. What can wait is worked out after the loop: the status, from what the last check found.
+not converged, and finite. The status waits until after the loop; the last check has found all it needs.
 
 With `every` steps per check the body holds that many steps. A remainder of `most` gets its own small Loop in
 an If after the main one, run at most once: masking it would cost every iteration a comparison and a
@@ -31,7 +31,7 @@ TRUTH, WHOLE = TensorType("bool"), TensorType("int64")
 
 @dataclass(frozen=True, slots=True)
 class _Carried:
-    """What the loop hands from one iteration to the next; `going` and `iterations` are kept for lanes only."""
+    """What one iteration hands to the next; `going` and `iterations` are kept for lanes only."""
 
     states: list[Ref]
     k: Ref
@@ -77,18 +77,22 @@ class _Solve:
         """The states before and after the last of `count` steps, and the number of steps so far."""
         before = fresh = carried.states
         for i in range(count):
-            k = self.add(carried.k, i) if i and _reads(self.step, 0) else carried.k
+            k = self.add(carried.k, i) if i and 0 in read_inputs(self.step) else carried.k
             before, fresh = fresh, self.inline(self.step, [k, *fresh, *self.captures])
         return before, fresh, self.add(carried.k, count)
 
-    def check(self, carried: _Carried, before: Sequence[Ref], fresh: Sequence[Ref], k: Ref) -> tuple[Ref, _Carried]:
+    def check(
+        self, carried: _Carried, before: Sequence[Ref], fresh: Sequence[Ref], k: Ref
+    ) -> tuple[Ref, _Carried]:
         """Whether to go on, and what is then known."""
         emit, dtype = self.emit, self.tolerance.type.dtype
         size, scale = self.inline(self.residual, [*before, *fresh, *self.captures])
         bound = emit.node("Mul", [self.tolerance, scale], scale.type)
         passed = emit.node("LessOrEqual", [size, bound], self.truth)
         infinity = emit.constant(np.inf, dtype)
-        going = emit.node("Less", [emit.node("Where", [passed, infinity, size], size.type), infinity], self.truth)
+        going = emit.node(
+            "Less", [emit.node("Where", [passed, infinity, size], size.type), infinity], self.truth
+        )
         if carried.going is None:
             return going, _Carried(list(fresh), k, size, passed)
         return self.frozen(carried, fresh, k, size, passed, going)
@@ -99,7 +103,10 @@ class _Solve:
         """The same for lanes: those that had stopped before keep all they have."""
         emit, old = self.emit, carried.going
         assert old is not None and carried.iterations is not None
-        states = [choose(emit, new.type, self.widened(old, new.type), new, was) for new, was in zip(fresh, carried.states)]
+        states = [
+            choose(emit, new.type, self.widened(old, new.type), new, was)
+            for new, was in zip(fresh, carried.states)
+        ]
         measured = choose(emit, size.type, old, size, carried.measured)
         converged = choose(emit, self.truth, old, passed, carried.converged)
         iterations = choose(emit, carried.iterations.type, old, k, carried.iterations)
@@ -117,11 +124,13 @@ class _Solve:
         refs = carried.refs()
         types = [ref.type for ref in refs]
         made = self.emit.body("solve", [WHOLE, TRUTH, *types], body)
-        found = self.emit.regions("Loop", [trips, self.emit.constant(True, "bool"), *refs], types, {"body": made})
+        found = self.emit.regions(
+            "Loop", [trips, self.emit.constant(True, "bool"), *refs], types, {"body": made}
+        )
         return carried.like(found)
 
     def remainder(self, carried: _Carried, rest: Ref) -> _Carried:
-        """The last `rest` steps, fewer than a chunk, where the main loop has stopped only at its trip count."""
+        """The last `rest` steps, fewer than a chunk, where the main loop stopped at its trip count."""
         emit = self.emit
         unfinished = self.unfinished(carried)
         wanted = emit.node("And", [emit.node("Less", [self.whole(0), rest], TRUTH), unfinished], TRUTH)
@@ -137,7 +146,9 @@ class _Solve:
             held = [carried.k, *carried.states, *carried.states]
             shapes = [ref.type for ref in held]
             made = emit.body("rest", [WHOLE, TRUTH, *shapes], single)
-            k, *states = emit.regions("Loop", [rest, emit.constant(True, "bool"), *held], shapes, {"body": made})
+            k, *states = emit.regions(
+                "Loop", [rest, emit.constant(True, "bool"), *held], shapes, {"body": made}
+            )
             half = len(carried.states)
             return self.check(carried, states[:half], states[half:], k)[1].refs()
 
@@ -153,7 +164,9 @@ class _Solve:
         if carried.going is not None:
             return self.some(carried.going)
         unknown = emit.node("Equal", [carried.k, self.whole(0)], TRUTH)
-        return emit.node("Or", [unknown, emit.node("And", [self.open(carried), self.finite(carried)], TRUTH)], TRUTH)
+        return emit.node(
+            "Or", [unknown, emit.node("And", [self.open(carried), self.finite(carried)], TRUTH)], TRUTH
+        )
 
     def results(self, carried: _Carried) -> list[Ref]:
         """States, iterations, residual and status."""
@@ -200,7 +213,9 @@ class _Solve:
         if type.rank == 1:
             return mask
         shape = (*mask.type.shape, *[1] * (type.rank - 1))
-        return self.emit.node("Unsqueeze", [mask, self.emit.vector(range(1, type.rank))], mask.type.with_shape(shape))
+        return self.emit.node(
+            "Unsqueeze", [mask, self.emit.vector(range(1, type.rank))], mask.type.with_shape(shape)
+        )
 
 
 def fix(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]) -> list[Ref]:
@@ -229,5 +244,10 @@ def _split(emit: SizedEmitter, most: Ref, every: int) -> tuple[Ref, Ref | None]:
     return emit.node("Div", [bounded, chunk], WHOLE), emit.node("Mod", [bounded, chunk], WHOLE)
 
 
-def _reads(graph: Graph, value: int) -> bool:
-    return value in graph.outputs or any(value in op.operands for op in graph.ops)
+def read_inputs(graph: Graph) -> set[int]:
+    """The inputs of a region that some output needs."""
+    needed = set(graph.outputs)
+    for op in reversed(graph.ops):
+        if any(result in needed for result in op.results):
+            needed.update(op.operands)
+    return {i for i in needed if i < len(graph.inputs)}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from banach.backends.onnx.emit import Ref
-from banach.backends.onnx.fixpoint import fix
+from banach.backends.onnx.fixpoint import fix, read_inputs
 from banach.backends.onnx.plain import RULES
 from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.graph import Graph, Op
@@ -63,7 +63,7 @@ def _scan(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]) -
     if not sequences and len(op.types) == states:
         return _counted(emit, inline, op, operands)
     order = _order(emit, op)
-    read = _read_inputs(step)
+    read = read_inputs(step)
     kept = [i for i in range(states, states + sequences) if i in read]
     given = {i: _turned(emit, operands[i], order) for i in kept}
     entries = [step.inputs[i].type for i in kept]
@@ -77,11 +77,16 @@ def _scan(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]) -
         known = dict(zip(kept, inputs[states:]))
         state = inputs[:states]
         rows = [known.get(i, operands[i]) for i in range(states, states + sequences)]
-        return [*inline(step, [*state, *rows, *operands[states + sequences :]]), *(inputs[states:] if counting else ())]
+        return [
+            *inline(step, [*state, *rows, *operands[states + sequences :]]),
+            *(inputs[states:] if counting else ()),
+        ]
 
     made = emit.body("scan", [*(ref.type for ref in operands[:states]), *entries], body)
     types = [*op.types, *([numbers] if counting else ())]
-    found = emit.regions("Scan", [*operands[:states], *given.values()], types, {"body": made}, num_scan_inputs=len(given))
+    found = emit.regions(
+        "Scan", [*operands[:states], *given.values()], types, {"body": made}, num_scan_inputs=len(given)
+    )
     stacks = [_turned(emit, ref, order) for ref in found[states : len(op.types)]]
     return [*found[:states], *stacks]
 
@@ -96,7 +101,9 @@ def _counted(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]
 
     made = emit.body("count", [WHOLE, TRUTH, *op.types], body)
     trips = RULES["extent"](emit, WHOLE, size=op.attribute("length"), dtype="int64")
-    return emit.regions("Loop", [trips, emit.constant(True, "bool"), *operands[:states]], op.types, {"body": made})
+    return emit.regions(
+        "Loop", [trips, emit.constant(True, "bool"), *operands[:states]], op.types, {"body": made}
+    )
 
 
 def _order(emit: SizedEmitter, op: Op) -> Ref | None:
@@ -108,21 +115,14 @@ def _order(emit: SizedEmitter, op: Op) -> Ref | None:
         return emit.vector(np.arange(length)[::-1])
     whole = TensorType("int64", (length,))
     last = RULES["extent"](emit, WHOLE, size=length - 1, dtype="int64")
-    down = emit.constant(-1, "int64")
-    return emit.node("Range", [last, down, down], whole, free=True)
+    # Not Range(n-1, -1, -1): ONNX Runtime 1.32 turns Gather by such a Range into a Slice that ends at -1, which
+    # is the last entry, and so comes out empty.
+    up = RULES["count"](emit, whole, size=length, dtype="int64")
+    return emit.node("Sub", [last, up], whole, free=True)
 
 
 def _turned(emit: SizedEmitter, ref: Ref, order: Ref | None) -> Ref:
     return ref if order is None else emit.node("Gather", [ref, order], ref.type, axis=0)
-
-
-def _read_inputs(graph: Graph) -> set[int]:
-    """The inputs of a region that some output needs."""
-    needed = set(graph.outputs)
-    for op in reversed(graph.ops):
-        if any(result in needed for result in op.results):
-            needed.update(op.operands)
-    return {i for i in needed if i < len(graph.inputs)}
 
 
 REGION_RULES: Mapping[str, RegionRule] = {

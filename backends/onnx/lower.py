@@ -43,7 +43,9 @@ def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto
         helper.make_node("Identity", [source], [ref.name], name=emit.fresh("output"))
         for source, ref in zip(sources, outputs)
     ]
-    defaults = [numpy_helper.from_array(p.default.array, p.name) for p in graph.inputs if p.default is not None]
+    defaults = [
+        numpy_helper.from_array(p.default.array, p.name) for p in graph.inputs if p.default is not None
+    ]
     body = helper.make_graph(
         nodes,
         graph.name,

@@ -170,7 +170,10 @@ def _count(emit: SizedEmitter, type: TensorType, size: Size, dtype: str) -> Ref:
         return emit.constant(np.arange(size), dtype)
     end = _extent(emit, TensorType("int64"), size, "int64")
     numbers = emit.node(
-        "Range", [emit.constant(0, "int64"), end, emit.constant(1, "int64")], type.with_dtype("int64"), free=True
+        "Range",
+        [emit.constant(0, "int64"), end, emit.constant(1, "int64")],
+        type.with_dtype("int64"),
+        free=True,
     )
     return _cast(emit, type, numbers, dtype)
 
@@ -239,7 +242,9 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def apply(emit: Emitter, name: str, type: TensorType, operands: Sequence[Ref], attributes: Mapping[str, Any]) -> Ref | None:
+def apply(
+    emit: Emitter, name: str, type: TensorType, operands: Sequence[Ref], attributes: Mapping[str, Any]
+) -> Ref | None:
     """The result of a plain operation by this table or by its page's ONNX name; None: neither has it."""
     if name in RULES:
         return RULES[name](emit, type, *operands, **attributes)
