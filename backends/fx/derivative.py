@@ -56,7 +56,14 @@ class Differentiated:
         shown, given = len(op.types), dict(op.attributes)
         try:
             found = page(op.name).reverse(
-                build, operands, results[:shown], cotangents[:shown], op.regions, reverse, results[own:], **given
+                build,
+                operands,
+                results[:shown],
+                cotangents[:shown],
+                op.regions,
+                reverse,
+                results[own:],
+                **given,
             )
         except (NotDifferentiable, NoDerivative) as refusal:
             raise Refusal(str(refusal)) from None

@@ -128,7 +128,9 @@ class _Differentiable(torch.autograd.Function):
     """A loop as one node of torch's autograd."""
 
     @staticmethod
-    def forward(loop: _Loop, needed: tuple[bool, ...], sizes: Sizes, *operands: Operand) -> tuple[torch.Tensor, ...]:
+    def forward(
+        loop: _Loop, needed: tuple[bool, ...], sizes: Sizes, *operands: Operand
+    ) -> tuple[torch.Tensor, ...]:
         found = loop.solve(operands, sizes, record=True)
         # A loop without a step gives its operands back; autograd wants results of their own.
         return tuple(y.clone() if any(y is x for x in operands) else y for y in found)
@@ -203,7 +205,10 @@ class Scan(_Loop):
         if backwards:
             rows.reverse()
         columns = list(zip(*rows)) if rows else [() for _ in self._stacked(record)]
-        stacks = [_stack(column, t, sizes, operands) for column, t in zip(columns, self._stacked(record), strict=True)]
+        stacks = [
+            _stack(column, t, sizes, operands)
+            for column, t in zip(columns, self._stacked(record), strict=True)
+        ]
         return (*state, *stacks)
 
     def _stacked(self, record: bool) -> Sequence[TensorType]:

@@ -97,7 +97,9 @@ class _Scope:
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, weights: Mapping[str, np.ndarray], sizes: Mapping[str, int], region: bool):
+    def __init__(
+        self, graph: Graph, weights: Mapping[str, np.ndarray], sizes: Mapping[str, int], region: bool
+    ):
         self.graph, self.weights, self.region = graph, weights, region
         self.code = Code()
         self.root = torch.nn.Module()
@@ -110,7 +112,9 @@ class _Lowering:
 
     def finish(self) -> Lowered:
         scope = _Scope(self.graph, self._inputs(), self.graph.types())
-        outputs = self._run(scope, {v: identifier(n) for n, v in zip(self.graph.output_names, self.graph.outputs)})
+        outputs = self._run(
+            scope, {v: identifier(n) for n, v in zip(self.graph.output_names, self.graph.outputs)}
+        )
         self.code.output(tuple(self._node(value) for value in outputs))
         module = Lowered(self.root, self.code, identifier(self.graph.name))
         if self.home is not None:
@@ -120,7 +124,9 @@ class _Lowering:
     def _inputs(self) -> list[Held]:
         """Placeholders for the arguments, then what stands for an argument that was left out, then the weights."""
         ports = self.graph.inputs
-        required = [i for i, port in enumerate(ports) if port.name not in self.weights and port.default is None]
+        required = [
+            i for i, port in enumerate(ports) if port.name not in self.weights and port.default is None
+        ]
         optional = set() if self.region else set(range(required[-1] + 1 if required else 0, len(ports)))
         values: dict[int, Node] = {}
         for i, port in enumerate(ports):
@@ -185,7 +191,9 @@ class _Lowering:
             result = self._node(self._run(_decomposed(op, definition, operands, types), {})[0])
         else:
             message = f"the operation `{op.name}` cannot be said in torch"
-            raise SpecError([Diagnostic(NO_LOWERING, message, span=op.place, fix="give its page a `decompose`")])
+            raise SpecError(
+                [Diagnostic(NO_LOWERING, message, span=op.place, fix="give its page a `decompose`")]
+            )
         if op.first in hints and result not in operands:
             result._rename(hints[op.first])  # the user's own name for an output
         return [result]
@@ -335,7 +343,9 @@ def _weights(graph: Graph, trainable: Mapping[str, np.ndarray | None]) -> dict[s
             raise SpecError([Diagnostic(UNKNOWN_WEIGHT, fault, fix=f"the float inputs are: {known}")])
         if start is None and port.default is None:
             fault = f"the weight `{name}` has no array to start from"
-            raise SpecError([Diagnostic(UNKNOWN_WEIGHT, fault, span=port.place, fix="give it one, or a default")])
+            raise SpecError(
+                [Diagnostic(UNKNOWN_WEIGHT, fault, span=port.place, fix="give it one, or a default")]
+            )
         array = port.default.array if start is None and port.default is not None else np.asarray(start)
         found[name] = array.astype(numpy_dtype(port.type.dtype))
     return found

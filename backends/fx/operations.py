@@ -129,7 +129,9 @@ def _count(site: Site) -> Node:
 
 
 def _extent(site: Site) -> Node:
-    return site.call(torch.full, (), site.size(site.attribute("size")), dtype=site.dtype, device=site.device())
+    return site.call(
+        torch.full, (), site.size(site.attribute("size")), dtype=site.dtype, device=site.device()
+    )
 
 
 def _cast(site: Site) -> Node:
