@@ -172,7 +172,7 @@ def test_the_code_can_be_read():
     assert "def forward(self, x):" in text
     assert "net_W = self.net_W" in text
     assert "linear(x, net_W)" in text
-    assert "y = 0.5 * relu" in text
+    assert "y = relu * 0.5" in text
 
 
 def test_weights_are_the_parameters_and_the_rest_is_not():
