@@ -47,7 +47,7 @@ class Differentiated:
         Refusal: there is none.
         """
         own = len(self.op.types)
-        # Second derivatives also reach what was kept; then the recorded operation is the one to differentiate.
+        # Second derivatives also reach what was kept; then the recorded operation is differentiated.
         op = self.recorded if any(arriving[own:]) else self.op
         build = Builder(f"reverse_{op.name}")
         operands = [build.input(f"x.{i}", type) for i, type in enumerate(self.types)]

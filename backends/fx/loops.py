@@ -1,12 +1,12 @@
 """Operations that hold regions, as modules of their own.
 
-A region is a GraphModule, so a loop shows what it repeats: `model.fix.step.code`. A loop tapes nothing. Where
-a derivative is asked for, it is one node for torch's autograd, which keeps the solution and what it depends on;
-its backward is our reverse derivative, lowered by the same backend. So the memory of a solve does not grow
-with its iterations, and its gradient is the implicit one. That backward is made of the same parts, so it can
-be differentiated again.
+A region is a GraphModule, so a loop shows what it repeats: `model.fix.step.code`. A loop tapes nothing.
+Where a derivative is asked for, it is one node for torch's autograd, which keeps the solution and what that
+depends on; its backward is our reverse derivative, lowered by the same backend. So the memory of a solve does
+not grow with its iterations, and its gradient is the implicit one. The backward is made of the same parts, so
+it can be differentiated again.
 
-The host looks at the device only in `_synchronise`, which counts how often.
+The host waits for the device only in `_synchronise`, which counts how often.
 """
 
 from abc import abstractmethod

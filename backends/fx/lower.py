@@ -4,6 +4,7 @@ Plain operations are left to torch's own autograd, so that torch.compile and tor
 torch. Loops are modules of their own (loops.py), whose backward is our reverse derivative.
 """
 
+import keyword
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -47,10 +48,10 @@ An axis of `2*n` does not show `n`. Give the size when lowering, or let an input
 UNKNOWN_WEIGHT = diagnostic.Code(
     "B604",
     "unknown-weight",
-    """A weight was named as trainable, and the model has no such float input, or no array to start it from.""",
+    """A weight was named as trainable, and there is no such float input, or no array to start it from.""",
 )
 
-# Where a loop's largest number of iterations stands among its operands: the host reads it, so it may be a number.
+# Where a loop's largest number of iterations stands among its operands. The host reads it.
 TRIP_CAP = {"fix": 1, "while": 0}
 
 Held = Node | Tensor
@@ -82,8 +83,10 @@ def given(argument: Any, default: Any) -> Any:
 
 
 def identifier(name: str) -> str:
-    """A name as Python can have it: `x.tolerance` becomes x_tolerance."""
+    """A name as a module of torch can have it: `x.tolerance` becomes x_tolerance, `lambda` lambda_."""
     clean = re.sub(r"\W", "_", name)
+    if keyword.iskeyword(clean) or hasattr(Lowered, clean):
+        return f"{clean}_"
     return clean if clean.isidentifier() else f"_{clean}"
 
 
@@ -122,7 +125,7 @@ class _Lowering:
         return module
 
     def _inputs(self) -> list[Held]:
-        """Placeholders for the arguments, then what stands for an argument that was left out, then the weights."""
+        """Placeholders for the arguments, then the weights, and what stands for arguments left out."""
         ports = self.graph.inputs
         required = [
             i for i, port in enumerate(ports) if port.name not in self.weights and port.default is None
@@ -209,7 +212,7 @@ class _Lowering:
             handed = [self._size(_bare(name)) for name in region.sizes]
             call = self.code.create_node("call_module", target, (*given_, *handed), {}, target)
         else:
-            target = self._submodule(op.name, loop(op, types, lower_region))
+            target = self._submodule(identifier(op.name), loop(op, types, lower_region))
             shown = {name: self._size(_bare(name)) for name in _names_of(op, types)}
             call = self.code.create_node("call_module", target, tuple(given_), shown, target)
         return [
@@ -220,8 +223,7 @@ class _Lowering:
         ]
 
     def _submodule(self, name: str, module: torch.nn.Module) -> str:
-        taken = {key for key, _ in self.root.named_children()} | set(dir(self.root))
-        name = f"{name}_" if hasattr(Lowered, name) else name
+        taken = set(dir(self.root))
         free = next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2))) if n not in taken)
         self.root.add_module(free, module)
         return free
@@ -255,7 +257,7 @@ class _Lowering:
         return self.sizes[size]
 
     def _named(self, name: str) -> Node:
-        if name in self.shown:
+        if name in self.shown and not self.region:
             value, axis = self.shown[name]
             return self.code.create_node("call_method", "size", (value, axis), {}, name)
         if not self.region:

@@ -77,7 +77,7 @@ class FxArtifact(Artifact):
             return [to_numpy(tensor) for tensor in self.module(*given)]
 
     def save(self, folder: str | Path) -> None:
-        """Writes weights.safetensors, code.py (to be read) and model.json, each in one piece or not at all."""
+        """Writes weights.safetensors, code.py (to be read) and model.json, each whole or not at all."""
         from safetensors.torch import save
 
         target = Path(folder)

@@ -116,10 +116,8 @@ def test_a_solve_ends_as_the_oracle_does(case, every, counted):
     assert found[3] == status
     steps, most = int(found[1]), int(ends[1])
     checks = -(-steps // every)
-    # Nobody asks after the last permitted step.
-    assert module.fix.synchronisations == (
-        checks - 1 if steps == most and most else checks - 1 if checks else 0
-    )
+    # After every check the host asks, but not after the last permitted step.
+    assert module.fix.synchronisations == checks - (steps == most > 0)
 
 
 @pytest.mark.parametrize("every", [1, 5])
@@ -129,9 +127,9 @@ def test_each_lane_is_its_own_run(batch, every):
     arrays = data((batch,), seed=2)
     arrays[1] *= 0.2  # some lanes converge, at different times; others overflow
     arrays[1][::3] += 1.0
-    found, expected, module = both(graph, [*arrays, *settings(1e-10, 60)])
+    found, expected, _ = both(graph, [*arrays, *settings(1e-10, 60)])
     agree(found, expected)
-    assert batch < 64 or set(found[3]) == {0, 2}
+    assert batch < 64 or {0, 2} <= set(found[3])
     alone = lower(graph)
     with np.errstate(all="ignore"):
         for i in range(min(batch, 8)):
@@ -283,7 +281,7 @@ def test_the_loop_waits_for_nothing_but_the_checks(monkeypatch):
     for name, stock in watched.items():
         monkeypatch.setattr(torch.Tensor, name, closed(name, stock))
     found = module(*arrays)
-    assert seen[0] == module.fix.synchronisations == int(found[1]) // 5 - 1
+    assert seen[0] == module.fix.synchronisations == int(found[1]) // 5
 
 
 def carried(backwards=False, length=None) -> Graph:
@@ -354,9 +352,8 @@ def test_only_the_chosen_branch_runs(chosen):
 
 def halving() -> Graph:
     condition, step = Builder("condition"), Builder("step")
-    condition = condition.finish(
-        {"c": condition.op("less", condition.scalar(1.0, "float64"), condition.input("x", F64))}
-    )
+    x = condition.input("x", F64)
+    condition = condition.finish({"c": condition.op("less", condition.scalar(1.0, "float64"), x)})
     step = step.finish({"x": step.input("x", F64) * 0.5})
     build = Builder("halving")
     given = [build.input("most", COUNT, Tensor(np.array(9))), build.input("x", F64)]
