@@ -213,7 +213,7 @@ class _Lowering:
             call = self.code.create_node("call_module", target, (*given_, *handed), {}, target)
         else:
             target = self._submodule(identifier(op.name), loop(op, types, lower_region))
-            shown = {name: self._size(_bare(name)) for name in _names_of(op, types)}
+            shown: dict[str, Any] = {name: self._size(_bare(name)) for name in _names_of(op, types)}
             call = self.code.create_node("call_module", target, tuple(given_), shown, target)
         return [
             self.code.create_node(
