@@ -101,8 +101,15 @@ class _Loop(torch.nn.Module):
         """Which results have a derivative."""
         return [type.is_float for type in self.op.types]
 
+    def region(self, role: str, sizes: Sizes) -> Callable[..., Tensors]:
+        """A region with its sizes. Straight to its code, where nothing was put in between."""
+        module: Any = self._modules[role]
+        between = module._compiled_call_impl or module._forward_hooks or module._forward_pre_hooks
+        call, handed = module if between else module.forward, [sizes[name] for name in self._sizes[role]]
+        return (lambda *arguments: call(*arguments, *handed)) if handed else call
+
     def run(self, role: str, arguments: Sequence[Operand], sizes: Sizes) -> Tensors:
-        return getattr(self, role)(*arguments, *(sizes[name] for name in self._sizes[role]))
+        return self.region(role, sizes)(*arguments)
 
     def backward(self, backward: Backward, key: Any, device: torch.device) -> Region:
         """The lowered reverse derivative, made when it is first needed."""
@@ -134,10 +141,8 @@ class _Loop(torch.nn.Module):
 _SAME = {dtype: dtype for dtype in DTYPES.values() if dtype.is_floating_point}
 
 
-@torch.compiler.disable
-def _eagerly(loop: _Loop, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
-    """torch.compile goes around a loop: the host decides how often its regions run."""
-    return loop.eager(operands, sizes)
+# torch.compile goes around a loop: the host decides how often its regions run.
+_eagerly: Any = torch.compiler.disable(lambda loop, operands, sizes: loop.eager(operands, sizes))
 
 
 class _Differentiable(torch.autograd.Function):
@@ -275,19 +280,27 @@ class Fix(_Loop):
         states, lanes, every = (self.op.attribute(name) for name in ("states", "lanes", "every"))
         tolerance, most = operands[0], self._trip_cap(operands[1])
         state, captures = list(operands[2 : 2 + states]), operands[2 + states :]
-        ending = self._begin(operands)
+        step, residual = self.region("step", sizes), self.region("residual", sizes)
+        start = ending = self._begin(operands)
+        checked: Tensors = ()
         counter = torch.zeros((), dtype=torch.int64, device=ending[2].device)
-        k = 0
-        while k < most and (not k or self._synchronise((ending[2] == AT_MOST).any())):
+        going, k = torch.ones((), dtype=torch.bool), 0
+        while k < most and (not k or self._synchronise(going)):
             before = fresh = state
             for _ in range(min(every, most - k)):
-                before, fresh = fresh, self.run("step", [counter, *fresh, *captures], sizes)
+                before, fresh = fresh, step(counter, *fresh, *captures)
                 counter = counter + 1 if self.counts else counter
                 k += 1
-            size, scale = self.run("residual", [*before, *fresh, *captures], sizes)
-            # A lane that has ended is frozen. Without lanes the loop ends there, so nothing is masked.
-            state = exported.choose(ending[2] == AT_MOST, fresh, state) if lanes else fresh
-            ending = exported.judge(ending, k, size, scale, tolerance)
+            size, scale = checked = residual(*before, *fresh, *captures)
+            if lanes:  # a lane that has ended is frozen
+                state = exported.choose(ending[2] == AT_MOST, fresh, state)
+                ending = exported.judge(ending, k, size, scale, tolerance)
+                going = (ending[2] == AT_MOST).any()
+            else:  # the loop ends there, so nothing is masked, and it is judged once
+                state = fresh
+                going = (size.abs() < torch.inf) & ~(size <= tolerance * scale)
+        if checked and not lanes:
+            ending = exported.judge(start, k, *checked, tolerance)
         return (*state, *ending)
 
     def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
