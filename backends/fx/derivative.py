@@ -32,6 +32,7 @@ class Differentiated:
 
     def __init__(self, op: Op, types: Sequence[TensorType]):
         self.op, self.types = op, tuple(types)
+        self._made: dict[tuple[tuple[bool, ...], tuple[bool, ...]], Backward] = {}
 
     @cached_property
     def recorded(self) -> Op:
@@ -41,13 +42,18 @@ class Differentiated:
         page(self.op.name).record(build, operands, self.op.regions, **dict(self.op.attributes))
         return build.finish({}).ops[-1]
 
-    def backward(self, needed: Sequence[bool], arriving: Sequence[bool]) -> Backward:
+    def backward(self, needed: tuple[bool, ...], arriving: tuple[bool, ...]) -> Backward:
         """The reverse derivative for the operands that need one and the results whose cotangents arrive.
 
         Refusal: there is none.
         """
+        if (needed, arriving) not in self._made:
+            self._made[needed, arriving] = self._derive(needed, arriving)
+        return self._made[needed, arriving]
+
+    def _derive(self, needed: Sequence[bool], arriving: Sequence[bool]) -> Backward:
         own = len(self.op.types)
-        # Second derivatives also reach what was kept; then the recorded operation is the one to differentiate.
+        # Second derivatives also reach what was kept; then the recorded operation is differentiated.
         op = self.recorded if any(arriving[own:]) else self.op
         build = Builder(f"reverse_{op.name}")
         operands = [build.input(f"x.{i}", type) for i, type in enumerate(self.types)]
@@ -56,7 +62,14 @@ class Differentiated:
         shown, given = len(op.types), dict(op.attributes)
         try:
             found = page(op.name).reverse(
-                build, operands, results[:shown], cotangents[:shown], op.regions, reverse, results[own:], **given
+                build,
+                operands,
+                results[:shown],
+                cotangents[:shown],
+                op.regions,
+                reverse,
+                results[own:],
+                **given,
             )
         except (NotDifferentiable, NoDerivative) as refusal:
             raise Refusal(str(refusal)) from None

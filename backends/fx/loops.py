@@ -1,12 +1,12 @@
 """Operations that hold regions, as modules of their own.
 
-A region is a GraphModule, so a loop shows what it repeats: `model.fix.step.code`. A loop tapes nothing. Where
-a derivative is asked for, it is one node for torch's autograd, which keeps the solution and what it depends on;
-its backward is our reverse derivative, lowered by the same backend. So the memory of a solve does not grow
-with its iterations, and its gradient is the implicit one. That backward is made of the same parts, so it can
-be differentiated again.
+A region is a GraphModule, so a loop shows what it repeats: `model.fix.step.code`. A loop tapes nothing.
+Where a derivative is asked for, it is one node for torch's autograd, which keeps the solution and what that
+depends on; its backward is our reverse derivative, lowered by the same backend. So the memory of a solve does
+not grow with its iterations, and its gradient is the implicit one. The backward is made of the same parts, so
+it can be differentiated again.
 
-The host looks at the device only in `_synchronise`, which counts how often.
+The host waits for the device only in `_synchronise`, which counts how often.
 """
 
 from abc import abstractmethod
@@ -16,13 +16,14 @@ from typing import Any, ClassVar, final
 
 import torch
 
+from banach.backends.fx import exported
 from banach.backends.fx.derivative import Backward, Differentiated, Refusal
 from banach.backends.fx.module import Conversion, Lowered, float_changes
 from banach.backends.fx.operations import DTYPES
 from banach.ir.diagnostic import Code, Diagnostic, RunError
-from banach.ir.dims import Size, bind
+from banach.ir.dims import bind
 from banach.ir.graph import Graph, Op
-from banach.ir.primitives.regions import AT_MOST, CONVERGED, DIVERGED
+from banach.ir.primitives.regions import AT_MOST
 from banach.ir.tensor_type import TensorType
 
 NO_GRADIENT = Code(
@@ -36,7 +37,7 @@ other states and a `while` have none. Use `.detach()` on what is not to be diffe
 )
 
 Tensors = Sequence[torch.Tensor]
-Operand = torch.Tensor | int
+Operand = Any  # a tensor, or a number where the host reads it
 Sizes = Mapping[str, int]
 
 
@@ -75,8 +76,13 @@ class _Loop(torch.nn.Module):
             self.add_module(role, region.module)
             self._sizes[role] = region.sizes
 
-    @torch.compiler.disable
     def forward(self, *operands: Operand, **sizes: int) -> Tensors:
+        return (
+            self.export(operands, sizes) if torch.compiler.is_exporting() else _eagerly(self, operands, sizes)
+        )
+
+    def eager(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
+        """The results, as a node of autograd where something needs a gradient."""
         needed = tuple(isinstance(x, torch.Tensor) and x.requires_grad for x in operands)
         if torch.is_grad_enabled() and any(needed):
             return _Differentiable.apply(self, needed, sizes, *operands)[: len(self.op.types)]
@@ -87,12 +93,23 @@ class _Loop(torch.nn.Module):
     def solve(self, operands: Sequence[Operand], sizes: Sizes, record: bool) -> Tensors:
         """The results, and behind them what the derivative wants to keep, if `record`."""
 
+    @abstractmethod
+    def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
+        """The results as torch.export can follow them."""
+
     def differentiable(self) -> Sequence[bool]:
         """Which results have a derivative."""
         return [type.is_float for type in self.op.types]
 
+    def region(self, role: str, sizes: Sizes) -> Callable[..., Tensors]:
+        """A region with its sizes. Straight to its code, where nothing was put in between."""
+        module: Any = self._modules[role]
+        between = module._compiled_call_impl or module._forward_hooks or module._forward_pre_hooks
+        call, handed = module if between else module.forward, [sizes[name] for name in self._sizes[role]]
+        return (lambda *arguments: call(*arguments, *handed)) if handed else call
+
     def run(self, role: str, arguments: Sequence[Operand], sizes: Sizes) -> Tensors:
-        return getattr(self, role)(*arguments, *(sizes[name] for name in self._sizes[role]))
+        return self.region(role, sizes)(*arguments)
 
     def backward(self, backward: Backward, key: Any, device: torch.device) -> Region:
         """The lowered reverse derivative, made when it is first needed."""
@@ -124,11 +141,17 @@ class _Loop(torch.nn.Module):
 _SAME = {dtype: dtype for dtype in DTYPES.values() if dtype.is_floating_point}
 
 
+# torch.compile goes around a loop: the host decides how often its regions run.
+_eagerly: Any = torch.compiler.disable(lambda loop, operands, sizes: loop.eager(operands, sizes))
+
+
 class _Differentiable(torch.autograd.Function):
     """A loop as one node of torch's autograd."""
 
     @staticmethod
-    def forward(loop: _Loop, needed: tuple[bool, ...], sizes: Sizes, *operands: Operand) -> tuple[torch.Tensor, ...]:
+    def forward(
+        loop: _Loop, needed: tuple[bool, ...], sizes: Sizes, *operands: Operand
+    ) -> tuple[torch.Tensor, ...]:
         found = loop.solve(operands, sizes, record=True)
         # A loop without a step gives its operands back; autograd wants results of their own.
         return tuple(y.clone() if any(y is x for x in operands) else y for y in found)
@@ -140,7 +163,7 @@ class _Differentiable(torch.autograd.Function):
         ctx.refusal, ctx.device = "", output[0].device
         pool = [*operands, *output]
         ctx.plain = [x if isinstance(x, int) else None for x in pool]
-        has = [*ctx.loop.differentiable(), *[False] * (len(output) - len(ctx.loop.op.types))]
+        has = (*ctx.loop.differentiable(), *[False] * (len(output) - len(ctx.loop.op.types)))
         try:
             ctx.used = sorted(ctx.loop.differentiated.backward(ctx.needed, has).used)
         except Refusal as refusal:
@@ -174,12 +197,14 @@ class Cond(_Loop):
 
     roles = ("yes", "no")
 
-    def forward(self, *operands: Operand, **sizes: int) -> Tensors:
+    def eager(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
         return self.solve(operands, sizes, record=False)
+
+    def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
+        return exported.cond(self.run, operands, sizes)
 
     def solve(self, operands: Sequence[Operand], sizes: Sizes, record: bool) -> Tensors:
         chosen, *arguments = operands
-        assert isinstance(chosen, torch.Tensor)
         return self.run("yes" if self._synchronise(chosen) else "no", arguments, sizes)
 
 
@@ -203,8 +228,14 @@ class Scan(_Loop):
         if backwards:
             rows.reverse()
         columns = list(zip(*rows)) if rows else [() for _ in self._stacked(record)]
-        stacks = [_stack(column, t, sizes, operands) for column, t in zip(columns, self._stacked(record), strict=True)]
+        stacks = [
+            _stack(column, t, sizes, operands)
+            for column, t in zip(columns, self._stacked(record), strict=True)
+        ]
         return (*state, *stacks)
+
+    def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
+        return self.solve(operands, sizes, record=False)
 
     def _stacked(self, record: bool) -> Sequence[TensorType]:
         op = self.differentiated.recorded if record else self.op
@@ -226,6 +257,9 @@ class While(_Loop):
             steps += 1
         return (*state, torch.tensor(steps, device=_home(operands)))
 
+    def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
+        return exported.repeat(self.op, self.run, operands, sizes, _home(operands))
+
 
 @final
 class Fix(_Loop):
@@ -246,34 +280,35 @@ class Fix(_Loop):
         states, lanes, every = (self.op.attribute(name) for name in ("states", "lanes", "every"))
         tolerance, most = operands[0], self._trip_cap(operands[1])
         state, captures = list(operands[2 : 2 + states]), operands[2 + states :]
-        assert isinstance(tolerance, torch.Tensor)
-        device = _home(operands[2:])
-        lane = state[0].shape[:1] if lanes else ()
-        status = torch.full(lane, AT_MOST, dtype=torch.int64, device=device)
-        iterations = torch.zeros_like(status)
-        measured = torch.full(lane, torch.inf, dtype=tolerance.dtype, device=device)
-        counter = torch.zeros((), dtype=torch.int64, device=device)
-        k, going = 0, torch.ones_like(status, dtype=torch.bool)
-        while k < most and (not k or self._synchronise(going.any())):
+        step, residual = self.region("step", sizes), self.region("residual", sizes)
+        start = ending = self._begin(operands)
+        checked: Tensors = ()
+        counter = torch.zeros((), dtype=torch.int64, device=ending[2].device)
+        going, k = torch.ones((), dtype=torch.bool), 0
+        while k < most and (not k or self._synchronise(going)):
             before = fresh = state
             for _ in range(min(every, most - k)):
-                before, fresh = fresh, self.run("step", [counter, *fresh, *captures], sizes)
+                before, fresh = fresh, step(counter, *fresh, *captures)
                 counter = counter + 1 if self.counts else counter
                 k += 1
-            size, scale = self.run("residual", [*before, *fresh, *captures], sizes)
-            # A lane that has stopped is frozen. Without lanes the loop ends there, so nothing is masked.
-            state = [_where(going, x, y) for x, y in zip(fresh, state)] if lanes else fresh
-            measured = torch.where(going, size, measured)
-            iterations = torch.where(going, k, iterations)
-            outcome = torch.where(size.isfinite(), AT_MOST, DIVERGED)
-            outcome = torch.where(size <= tolerance * scale, CONVERGED, outcome)
-            status = torch.where(going, outcome, status)
-            going = status == AT_MOST
-        return (*state, iterations, measured, status)
+            size, scale = checked = residual(*before, *fresh, *captures)
+            if lanes:  # a lane that has ended is frozen
+                state = exported.choose(ending[2] == AT_MOST, fresh, state)
+                ending = exported.judge(ending, k, size, scale, tolerance)
+                going = (ending[2] == AT_MOST).any()
+            else:  # the loop ends there, so nothing is masked, and it is judged once
+                state = fresh
+                going = (size.abs() < torch.inf) & ~(size <= tolerance * scale)
+        if checked and not lanes:
+            ending = exported.judge(start, k, *checked, tolerance)
+        return (*state, *ending)
 
+    def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
+        return exported.fix(self.op, self.run, operands, sizes, self._begin(operands))
 
-def _where(mask: torch.Tensor, x: torch.Tensor, y: Any) -> torch.Tensor:
-    return torch.where(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), x, y)
+    def _begin(self, operands: Sequence[Operand]) -> exported.Record:
+        lane = operands[2].shape[:1] if self.op.attribute("lanes") else ()
+        return exported.begin(lane, operands[0], _home(operands[2:]))
 
 
 def _home(operands: Sequence[Operand]) -> torch.device:
@@ -285,5 +320,5 @@ def _home(operands: Sequence[Operand]) -> torch.device:
 def _stack(column: Tensors, type: TensorType, sizes: Sizes, operands: Sequence[Operand]) -> torch.Tensor:
     if column:
         return torch.stack(list(column))
-    shape: list[Size] = [bind(size, sizes) for size in type.shape]
+    shape = [bind(size, sizes) for size in type.shape]
     return torch.empty(shape, dtype=DTYPES[type.dtype], device=_home(operands))

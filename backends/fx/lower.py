@@ -4,6 +4,7 @@ Plain operations are left to torch's own autograd, so that torch.compile and tor
 torch. Loops are modules of their own (loops.py), whose backward is our reverse derivative.
 """
 
+import keyword
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -47,10 +48,10 @@ An axis of `2*n` does not show `n`. Give the size when lowering, or let an input
 UNKNOWN_WEIGHT = diagnostic.Code(
     "B604",
     "unknown-weight",
-    """A weight was named as trainable, and the model has no such float input, or no array to start it from.""",
+    """A weight was named as trainable, and there is no such float input, or no array to start it from.""",
 )
 
-# Where a loop's largest number of iterations stands among its operands: the host reads it, so it may be a number.
+# Where a loop's largest number of iterations stands among its operands. The host reads it.
 TRIP_CAP = {"fix": 1, "while": 0}
 
 Held = Node | Tensor
@@ -82,8 +83,10 @@ def given(argument: Any, default: Any) -> Any:
 
 
 def identifier(name: str) -> str:
-    """A name as Python can have it: `x.tolerance` becomes x_tolerance."""
+    """A name as a module of torch can have it: `x.tolerance` becomes x_tolerance, `lambda` lambda_."""
     clean = re.sub(r"\W", "_", name)
+    if keyword.iskeyword(clean) or hasattr(Lowered, clean):
+        return f"{clean}_"
     return clean if clean.isidentifier() else f"_{clean}"
 
 
@@ -97,7 +100,9 @@ class _Scope:
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, weights: Mapping[str, np.ndarray], sizes: Mapping[str, int], region: bool):
+    def __init__(
+        self, graph: Graph, weights: Mapping[str, np.ndarray], sizes: Mapping[str, int], region: bool
+    ):
         self.graph, self.weights, self.region = graph, weights, region
         self.code = Code()
         self.root = torch.nn.Module()
@@ -110,7 +115,9 @@ class _Lowering:
 
     def finish(self) -> Lowered:
         scope = _Scope(self.graph, self._inputs(), self.graph.types())
-        outputs = self._run(scope, {v: identifier(n) for n, v in zip(self.graph.output_names, self.graph.outputs)})
+        outputs = self._run(
+            scope, {v: identifier(n) for n, v in zip(self.graph.output_names, self.graph.outputs)}
+        )
         self.code.output(tuple(self._node(value) for value in outputs))
         module = Lowered(self.root, self.code, identifier(self.graph.name))
         if self.home is not None:
@@ -118,9 +125,11 @@ class _Lowering:
         return module
 
     def _inputs(self) -> list[Held]:
-        """Placeholders for the arguments, then what stands for an argument that was left out, then the weights."""
+        """Placeholders for the arguments, then the weights, and what stands for arguments left out."""
         ports = self.graph.inputs
-        required = [i for i, port in enumerate(ports) if port.name not in self.weights and port.default is None]
+        required = [
+            i for i, port in enumerate(ports) if port.name not in self.weights and port.default is None
+        ]
         optional = set() if self.region else set(range(required[-1] + 1 if required else 0, len(ports)))
         values: dict[int, Node] = {}
         for i, port in enumerate(ports):
@@ -185,7 +194,9 @@ class _Lowering:
             result = self._node(self._run(_decomposed(op, definition, operands, types), {})[0])
         else:
             message = f"the operation `{op.name}` cannot be said in torch"
-            raise SpecError([Diagnostic(NO_LOWERING, message, span=op.place, fix="give its page a `decompose`")])
+            raise SpecError(
+                [Diagnostic(NO_LOWERING, message, span=op.place, fix="give its page a `decompose`")]
+            )
         if op.first in hints and result not in operands:
             result._rename(hints[op.first])  # the user's own name for an output
         return [result]
@@ -201,8 +212,8 @@ class _Lowering:
             handed = [self._size(_bare(name)) for name in region.sizes]
             call = self.code.create_node("call_module", target, (*given_, *handed), {}, target)
         else:
-            target = self._submodule(op.name, loop(op, types, lower_region))
-            shown = {name: self._size(_bare(name)) for name in _names_of(op, types)}
+            target = self._submodule(identifier(op.name), loop(op, types, lower_region))
+            shown: dict[str, Any] = {name: self._size(_bare(name)) for name in _names_of(op, types)}
             call = self.code.create_node("call_module", target, tuple(given_), shown, target)
         return [
             self.code.create_node(
@@ -212,8 +223,7 @@ class _Lowering:
         ]
 
     def _submodule(self, name: str, module: torch.nn.Module) -> str:
-        taken = {key for key, _ in self.root.named_children()} | set(dir(self.root))
-        name = f"{name}_" if hasattr(Lowered, name) else name
+        taken = set(dir(self.root))
         free = next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2))) if n not in taken)
         self.root.add_module(free, module)
         return free
@@ -247,7 +257,7 @@ class _Lowering:
         return self.sizes[size]
 
     def _named(self, name: str) -> Node:
-        if name in self.shown:
+        if name in self.shown and not self.region:
             value, axis = self.shown[name]
             return self.code.create_node("call_method", "size", (value, axis), {}, name)
         if not self.region:
@@ -335,7 +345,9 @@ def _weights(graph: Graph, trainable: Mapping[str, np.ndarray | None]) -> dict[s
             raise SpecError([Diagnostic(UNKNOWN_WEIGHT, fault, fix=f"the float inputs are: {known}")])
         if start is None and port.default is None:
             fault = f"the weight `{name}` has no array to start from"
-            raise SpecError([Diagnostic(UNKNOWN_WEIGHT, fault, span=port.place, fix="give it one, or a default")])
+            raise SpecError(
+                [Diagnostic(UNKNOWN_WEIGHT, fault, span=port.place, fix="give it one, or a default")]
+            )
         array = port.default.array if start is None and port.default is not None else np.asarray(start)
         found[name] = array.astype(numpy_dtype(port.type.dtype))
     return found

@@ -94,9 +94,13 @@ def _clamp(side: str, function: Callable[[Any, Any], Any]) -> Emit:
 
 
 def _divide(site: Site) -> Node:
-    if site.type.is_float:
-        return _infix(operator.truediv)(site)
-    return site.method("to", site.call(operator.truediv, *site.nodes()), site.dtype)
+    if not site.type.is_float:
+        return site.method("to", site.call(operator.truediv, *site.nodes()), site.dtype)
+    x, y = site.plain(0), site.plain(1)
+    # torch divides a number by multiplying it with the reciprocal, which rounds twice unless it is 1.
+    if not isinstance(x, Node) and (x != 1 or not isinstance(y, Node)):
+        x = site.node(0)
+    return site.call(operator.truediv, x, y)
 
 
 def _select(site: Site) -> Node:
@@ -129,7 +133,9 @@ def _count(site: Site) -> Node:
 
 
 def _extent(site: Site) -> Node:
-    return site.call(torch.full, (), site.size(site.attribute("size")), dtype=site.dtype, device=site.device())
+    return site.call(
+        torch.full, (), site.size(site.attribute("size")), dtype=site.dtype, device=site.device()
+    )
 
 
 def _cast(site: Site) -> Node:
