@@ -1,4 +1,4 @@
-"""The laws, as functions that raise AssertionError: test_laws.py runs them, test_mutants.py shows they bite."""
+"""The laws, as functions that raise AssertionError: test_laws.py runs them, test_mutants.py breaks them."""
 
 from collections.abc import Callable, Sequence
 
