@@ -18,7 +18,8 @@ class Quotient:
     denominator: "Size"
 
     def __str__(self) -> str:
-        return f"({self.numerator}) // ({self.denominator})"
+        # Parentheses outside, because it stands in products and powers.
+        return f"(({self.numerator}) // ({self.denominator}))"
 
 
 Atom = str | Quotient

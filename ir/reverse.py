@@ -26,11 +26,11 @@ def reverse(graph: Graph) -> Graph:
     build = Builder(f"R.{graph.name}")
     inputs = [build.input(port.name, port.type, port.default, port.place) for port in graph.inputs]
     types, taken = graph.types(), {port.name for port in graph.inputs}
-    seeds = [
-        (value, build.input(unused(f"d.{name}", taken), types[value]))
-        for name, value in zip(graph.output_names, graph.outputs)
-        if types[value].is_float
-    ]
+    seeds: list[tuple[int, Value]] = []
+    for name, value in zip(graph.output_names, graph.outputs):
+        if types[value].is_float:
+            taken.add(fresh := unused(f"d.{name}", taken))
+            seeds.append((value, build.input(fresh, types[value])))
     values: list[Value] = list(inputs)
     kept: list[Sequence[Value]] = []
     for op in graph.ops:

@@ -1,4 +1,4 @@
-"""The laws, as functions that raise AssertionError. test_laws.py runs them; test_mutants.py proves that they bite."""
+"""The laws, as functions that raise AssertionError: test_laws.py runs them, test_mutants.py breaks them."""
 
 from collections.abc import Callable, Sequence
 
@@ -227,7 +227,7 @@ def _ratios(name: str, sample: Sample, index: int, fixed: bool, attacks: int) ->
 
 
 def _steepest(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The first right singular vector of f's Jacobian, towards the middle of nothing in particular."""
+    """The first right singular vector of f's Jacobian."""
     columns = []
     for entry in np.ndindex(x.shape):
         bump = np.zeros(x.shape)
@@ -238,7 +238,7 @@ def _steepest(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarra
 
 
 def check_linear(name: str, sample: Sample) -> None:
-    """A page that calls itself linear is: f(αx + βy) = αf(x) + βf(y), in all operands with tangents together."""
+    """A page that calls itself linear is: f(αx + βy) = αf(x) + βf(y), in all its operands together."""
     if not page(name).linear:
         return
     source = random()

@@ -1,0 +1,282 @@
+"""The forward derivative: D[f]: A × A → B of a graph f: A → B is again a graph.
+
+Inputs of D[f] are those of f and a tangent `t.<name>` for every input that has one; outputs are the tangents
+of the outputs that have one. No page gives a forward rule: D[f](a, v) is the second component of R[R[f]] at
+((a, 0), v), without its dead code. Operations that hold regions have rules here: a scan carries its tangents
+as further states, a fixed point x = f(x, c) has dx = D[f](x, c; dx, dc), which is again a `fix`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from banach.ir.graph import Builder, Graph, Op, Value, prune, unused
+from banach.ir.primitive import Types
+from banach.ir.primitives.fixpoint import _poisoned, _residual, _step
+from banach.ir.reverse import NoDerivative, reverse
+from banach.ir.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """The tangent of a value that has none: a fault only where an output needs it."""
+
+    why: str
+    place: Span | None
+
+
+Tangent = Value | Barred | None  # None: zero
+Tangents = Sequence[Tangent]
+
+
+def forward(graph: Graph) -> Graph:
+    """The forward derivative of a graph. NoDerivative: an operation on the way has none."""
+    build = Builder(f"D.{graph.name}")
+    floats = [port.type.is_float for port in graph.inputs]
+    values, tangents = _inputs(build, graph, floats)
+    _, moved = _push(build, graph, values, tangents)
+    return prune(build.finish(_named(graph, moved, taken=())))
+
+
+def _joint(graph: Graph, active: Sequence[bool]) -> Graph:
+    """The graph and its derivative together; the active inputs have tangents, and all float outputs."""
+    build = Builder(f"D.{graph.name}")
+    values, tangents = _inputs(build, graph, active)
+    found, moved = _push(build, graph, values, tangents)
+    return build.finish({**dict(zip(graph.output_names, found)), **_named(graph, moved, graph.output_names)})
+
+
+def _inputs(build: Builder, graph: Graph, active: Sequence[bool]) -> tuple[list[Value], list[Tangent]]:
+    taken = {port.name for port in graph.inputs}
+    values = [build.input(port.name, port.type, port.default, port.place) for port in graph.inputs]
+    tangents: list[Tangent] = []
+    for port, moves in zip(graph.inputs, active):
+        taken.add(name := unused(f"t.{port.name}", taken))
+        tangents.append(build.input(name, port.type) if moves else None)
+    return values, tangents
+
+
+def _named(graph: Graph, tangents: Sequence[Value], taken: Sequence[str]) -> dict[str, Value]:
+    names = [name for name, type in zip(graph.output_names, graph.output_types) if type.is_float]
+    found: dict[str, Value] = {}
+    for name, tangent in zip(names, tangents, strict=True):
+        found[unused(f"t.{name}", {*taken, *found})] = tangent
+    return found
+
+
+def _push(
+    build: Builder, graph: Graph, values: Sequence[Value], tangents: Tangents
+) -> tuple[list[Value], list[Value]]:
+    """Adds the graph's operations and their tangents; returns the outputs, and tangents of the float ones."""
+    known, moved = list(values), list(tangents)
+    for op in graph.ops:
+        results, leaving = _apply(build, op, [known[v] for v in op.operands], [moved[v] for v in op.operands])
+        known.extend(results)
+        moved.extend(t if result.type.is_float else None for result, t in zip(results, leaving, strict=True))
+    outputs = [known[v] for v in graph.outputs]
+    return outputs, [_given(known[v], moved[v]) for v in graph.outputs if known[v].type.is_float]
+
+
+def _given(value: Value, tangent: Tangent) -> Value:
+    if isinstance(tangent, Barred):
+        raise NoDerivative(tangent.why, tangent.place)
+    return value.builder.zeros(value.type) if tangent is None else tangent
+
+
+def _apply(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    barred = next((t for t in tangents if isinstance(t, Barred)), None)
+    if all(t is None for t in tangents):
+        results = build.replay(op, operands)
+        return results, [None] * len(results)
+    if op.name == "stop_gradient":
+        return build.replay(op, operands), [None]
+    if barred is not None:
+        results = build.replay(op, operands)
+        return results, [barred] * len(results)
+    return _RULES.get(op.name, _plain)(build, op, operands, tangents)
+
+
+# --- plain primitives: R[R] --------------------------------------------------------------------------------
+
+
+def _plain(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    if not op.types[0].is_float:
+        return build.replay(op, operands), [None]
+    active = tuple(t is not None for t in tangents)
+    try:
+        rule = _rule(op.name, tuple(v.type for v in operands), op.attributes, active)
+    except NoDerivative as refusal:
+        raise NoDerivative(str(refusal), op.place) from None
+    y, dy = build.inline(rule, [*operands, *_present(tangents)])
+    return [y], [dy]
+
+
+@lru_cache(maxsize=4096)
+def _rule(
+    name: str, types: Types, attributes: tuple[tuple[str, Any], ...], active: tuple[bool, ...]
+) -> Graph:
+    """x, tangents of the active x ↦ y, dy."""
+    build = Builder(name)
+    inputs = [build.input(f"x{i}", type) for i, type in enumerate(types)]
+    first = reverse(build.finish({"y": build.op(name, *inputs, **dict(attributes))}))
+    moves = [moves for type, moves in zip(types, active) if type.is_float]
+    kept = [i for i, moves in enumerate(moves) if moves]
+    second = _only(reverse(_only(first, kept)), [-1])  # x, w, u ↦ the derivative of ⟨u, R(x, w)⟩ in w
+    rule = Builder(name)
+    x = [rule.input(f"x{i}", type) for i, type in enumerate(types)]
+    t = [rule.input(f"t.x{i}", type) for i, (type, moves) in enumerate(zip(types, active)) if moves]
+    y = rule.op(name, *x, **dict(attributes))
+    dy = _inline_beside(rule, second, [*x, rule.zeros(y.type), *t], rule.finish({"y": y}).ops[0], y)
+    return prune(rule.finish({"y": y, "t.y": dy}))
+
+
+def _only(graph: Graph, kept: Sequence[int]) -> Graph:
+    """The graph with these outputs alone."""
+    outputs, names = (tuple(each[i] for i in kept) for each in (graph.outputs, graph.output_names))
+    return prune(replace(graph, outputs=outputs, output_names=names))
+
+
+def _inline_beside(build: Builder, graph: Graph, arguments: Sequence[Value], op: Op, result: Value) -> Value:
+    """Adds the graph's operations, but reads `result` where it repeats `op`; returns its one output."""
+    known = list(arguments)
+    for other in graph.ops:
+        operands = [known[v] for v in other.operands]
+        same = (other.name, other.attributes) == (op.name, op.attributes)
+        if same and tuple(v.id for v in operands) == op.operands:
+            known.append(result)
+        else:
+            known.extend(build.replay(other, operands))
+    return known[graph.outputs[0]]
+
+
+def _present(tangents: Tangents) -> list[Value]:
+    return [t for t in tangents if isinstance(t, Value)]
+
+
+def _scattered(tangents: Sequence[Value], results: Sequence[Value]) -> list[Tangent]:
+    """One tangent for every result, from those of the results that have one."""
+    flow = iter(tangents)
+    return [next(flow) if result.type.is_float else None for result in results]
+
+
+# --- operations with regions -----------------------------------------------------------------------------
+
+
+def _call(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    """D[call f] = call D[f]."""
+    regions = [_joint(op.regions[0], [t is not None for t in tangents])]
+    found = build.emit("call", [*operands, *_present(tangents)], {}, regions, op.place)
+    results = found[: len(op.types)]
+    return results, _scattered(found[len(results) :], results)
+
+
+def _cond(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    """D[cond c f g] = cond c D[f] D[g]."""
+    regions = [_joint(region, [t is not None for t in tangents[1:]]) for region in op.regions]
+    found = build.emit("cond", [*operands, *_present(tangents)], {}, regions, op.place)
+    results = found[: len(op.types)]
+    return results, _scattered(found[len(results) :], results)
+
+
+def _scan(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    """One scan with doubled state: (s, ds) ↦ (f(s, x, c), D[f](s, x, c; ds, dx, dc))."""
+    attributes = dict(op.attributes)
+    states, split = attributes["states"], attributes["states"] + attributes["sequences"]
+    # Every float state may move after a step, even where its start does not.
+    start = [_given(v, t) for v, t in zip(operands[:states], tangents) if v.type.is_float]
+    rows, held = _present(tangents[states:split]), _present(tangents[split:])
+    active = [*(v.type.is_float for v in operands[:states]), *(t is not None for t in tangents[states:])]
+    joint = _joint(op.regions[0], active)
+    outputs, count = len(op.regions[0].outputs), len(operands)
+    order = _regrouped(count, (states, split), (len(start), len(start) + len(rows)), len(joint.inputs))
+    region = _reordered(
+        joint, order, _regrouped(outputs, (states, states), (len(start),) * 2, len(joint.outputs))
+    )
+    doubled = {"states": states + len(start), "sequences": split - states + len(rows)}
+    given = [*operands, *start, *rows, *held]
+    found = build.emit("scan", [given[i] for i in order], {**attributes, **doubled}, [region], op.place)
+    s, ds = found[:states], found[states : states + len(start)]
+    stacked = found[states + len(start) :]
+    y, dy = stacked[: outputs - states], stacked[outputs - states :]
+    results = [*s, *y]
+    return results, _scattered([*ds, *dy], results)
+
+
+def _regrouped(count: int, cuts: tuple[int, int], tangent_cuts: tuple[int, int], total: int) -> list[int]:
+    """The order that puts each of three groups of values beside its tangents, which stand from `count` on."""
+    own = (0, *cuts, count)
+    moved = (count, *(count + cut for cut in tangent_cuts), total)
+    groups = (([*range(*own[i : i + 2]), *range(*moved[i : i + 2])]) for i in range(3))
+    return [i for group in groups for i in group]
+
+
+def _reordered(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> Graph:
+    """The graph with its inputs and outputs in another order."""
+    build = Builder(graph.name)
+    given: dict[int, Value] = {}
+    for i in inputs:
+        port = graph.inputs[i]
+        given[i] = build.input(port.name, port.type, port.default, port.place)
+    found = build.inline(graph, [given[i] for i in range(len(inputs))])
+    return build.finish({graph.output_names[i]: found[i] for i in outputs})
+
+
+def _fix(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    """dx = D[equation](x, c; dx, 0) + g with g = D[equation](x, c; 0, dc), by Picard's iteration."""
+    results, attributes = build.replay(op, operands), dict(op.attributes)
+    solution, first = attributes["solution"], 2 + attributes["states"]
+    other: Tangent = Barred(
+        "only the solution of an iteration has a derivative, not its other states", op.place
+    )
+    if len(op.regions) < 3:
+        other = Barred("this iteration states no equation, so its limit has no implicit derivative", op.place)
+        return results, [other] * len(results)
+    found, captures, moved = results[:solution], operands[first:], tangents[first:]
+    rest = [other] * (len(results) - solution)
+    if not _present(moved):  # the limit does not depend on the start
+        return results, [*[None] * solution, *rest]
+    equation, point = op.regions[2], [*found, *captures]
+    pushed = _joint(equation, [*[False] * solution, *(t is not None for t in moved)])
+    g = list(build.inline(pushed, [*point, *_present(moved)])[solution:])
+    regions = _tangent_regions(equation, len(captures), point, g, attributes["lanes"], operands[0].type.dtype)
+    shape = {"states": len(g), "solution": len(g), "lanes": attributes["lanes"], "every": 1}
+    *solved, _, _, status = build.emit("fix", [*operands[:2], *g, *point, *g], shape, regions, op.place)
+    return results, [*_scattered([_poisoned(v, status) for v in solved], found), *rest]
+
+
+def _tangent_regions(
+    equation: Graph, captures: int, point: Sequence[Value], g: Sequence[Value], lanes: bool, dtype: str
+) -> list[Graph]:
+    """Step, residual and equation of v, x, c, g ↦ D[equation](x, c; v, 0) + g."""
+    own = [port.type.is_float for port in equation.inputs[: len(equation.inputs) - captures]]
+    joint = _joint(equation, [*own, *[False] * captures])
+    inner = Builder(f"tangent.{equation.name}")
+    v = [inner.input(f"v.{i}", value.type) for i, value in enumerate(g)]
+    at = [inner.input(f"at.{i}", value.type) for i, value in enumerate(point)]
+    last = [inner.input(f"g.{i}", value.type) for i, value in enumerate(g)]
+    pushed = inner.inline(joint, [*at, *v])[len(equation.outputs) :]
+    linear = prune(inner.finish({f"v.{i}": a + b for i, (a, b) in enumerate(zip(pushed, last))}))
+    return [_step(linear), _residual(linear, len(g), lanes, dtype), linear]
+
+
+def _while(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    why = "a `while` has no derivative: write a scan with a fixed count, or a solve"
+    return build.replay(op, operands), [Barred(why, op.place)] * len(op.types)
+
+
+_RULES = {"call": _call, "cond": _cond, "scan": _scan, "fix": _fix, "while": _while}
