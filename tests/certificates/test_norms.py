@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flint import arb, ctx, fmpz_mat
 
-from banach.compiler.facts import rounding
+from banach.compiler.facts import norms, rounding
 from banach.compiler.facts.norms import (
     is_psd,
     logarithmic_norm,
@@ -190,6 +190,37 @@ def test_a_factor_of_an_indefinite_matrix_is_not_believed(roots):
         fooled += not truth.all_at_least(Fraction(0))
         assert truth.all_at_least(-remainder)
     assert fooled > 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_poor_factor_proves_less_but_nothing_false(roots, monkeypatch, seed):
+    """Nothing is asked of LAPACK: whatever it returns as the factor, the residual tells how far off it is."""
+    rng = np.random.default_rng(seed)
+    l = np.tril(rng.standard_normal((6, 6)))
+    l[5, 5] = 0
+    m = l @ l.T
+    m = np.tril(m) + np.tril(m, -1).T - np.eye(6) * 10.0 ** rng.integers(-12, 2)
+    monkeypatch.setattr(np.linalg, "cholesky", lambda _: l)
+    truth, remainder = roots.eigenvalues(m), rounding._cholesky_residual(m)
+    assert truth.all_at_least(-remainder)
+    assert not truth.all_at_least(Fraction(0))
+
+
+def test_integers_beyond_float64_are_not_summed_in_it():
+    a = 2.0**40 + 1
+    turn = np.array([[a, 1.0], [-1.0, a]])  # a multiple of an orthogonal matrix, by sqrt(2^80 + 2^41 + 2)
+    assert spectral_norm(turn).hi ** 2 >= 2**80 + 2**41 + 2 >= spectral_norm(turn).lo ** 2
+    assert smallest_singular(turn).lo ** 2 <= 2**80 + 2**41 + 2
+
+
+def test_elimination_stops_at_a_zero_pivot_with_a_full_row():
+    def psd(rows):
+        return norms._exactly_psd(np.array(rows, dtype=object))
+
+    for rows in ([[0]], [[0, 0], [0, 1]], [[1, 1], [1, 1]], [[2, 1, 0], [1, 2, 1], [0, 1, 2]]):
+        assert psd(rows)
+    for rows in ([[-1]], [[0, 1], [1, 5]], [[1, 2], [2, 1]], [[1, 1, 0], [1, 1, 1], [0, 1, 9]]):
+        assert not psd(rows)
 
 
 # --- circular convolutions ------------------------------------------------------------------------------

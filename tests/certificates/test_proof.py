@@ -87,6 +87,7 @@ def test_nice_claims_are_proved_at_equality():
     assert proof.norm_at_most(large, Fraction(1)) and proof.smallest_at_least(large, Fraction(1))
     assert proof.smallest_at_least([[0.5, 0.0], [0.0, 3.0], [0.0, 4.0]], half)
     assert not proof.smallest_at_least([[0.5, 0.0], [0.0, 3.0], [0.0, 4.0]], half + Fraction(1, 10**30))
+    assert not proof.smallest_at_least([[1.0, 1.0], [0.0, 1.0]], Fraction(1))  # zero pivot, full row
     assert proof.norm_at_most([], Fraction(0)) and proof.norm_at_most([[0.0, 0.0]], Fraction(0))
     assert not proof.smallest_at_least([[0.0]], Fraction(1, 10**300))
     assert not proof.smallest_at_least([[1.0, 0.0]], Fraction(1, 10**300))
