@@ -13,7 +13,8 @@ from banach.compiler.elaboration.replay import witness
 from banach.compiler.elaboration.things import Environment, Formula, Gradient, Number
 from banach.compiler.expression import parse
 from banach.compiler.facts import quantity as q
-from banach.ir.diagnostic import Code, Diagnostic, SpecError
+from banach.compiler.source import Scalar
+from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.exact import Interval, round_float
 from banach.ir.span import Span
 from banach.ir.tensor_type import ROUNDOFF
@@ -42,6 +43,21 @@ BELOW_ROUNDING = Code(
 until `most`. Raise the tolerance, or write `precision: float64`.
 """,
 )
+BAD_REQUIREMENT = Code(
+    "B314",
+    "bad-requirement",
+    """A requirement speaks of something that is no solve, or asks for what cannot be stated of it.
+
+    right    require: {x: converges}
+""",
+)
+NOT_SHOWN = Code(
+    "B331",
+    "requirement-not-shown",
+    """The spec requires a solve to converge, and that could be neither proved nor refuted. The message names
+the hypothesis that is missing, and the nearest parameter that would be proved.
+""",
+)
 _LONGEST = 1 << 40  # a trip bound beyond this is no bound
 
 
@@ -53,6 +69,23 @@ def certify(elaborated: Elaborated) -> tuple[list[Certificate], list[Diagnostic]
         certificates.append(certificate)
         diagnostics.extend(_remarks(certificate, claim))
     return certificates, diagnostics
+
+
+def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) -> Iterable[Diagnostic]:
+    """What `require:` asks for and the certificates do not give."""
+    verdicts = {certificate.solve: certificate for certificate in certificates}
+    for key, node in elaborated.spec.head.require or ():
+        certificate = verdicts.get(key.text)
+        if certificate is None:
+            near = suggest(key.text, verdicts)
+            fix = f"write `{near}`" if near else f"the solves are: {', '.join(verdicts) or 'none'}"
+            yield Diagnostic(BAD_REQUIREMENT, f"there is no solve `{key.text}`", key.span, fix=fix)
+        elif not isinstance(node, Scalar) or node.text != "converges":
+            yield Diagnostic(BAD_REQUIREMENT, "this cannot be required", node.span, fix="write `converges`")
+        elif certificate.verdict == UNKNOWN:
+            message = f"that `{key.text}` converges could not be shown"
+            fix = f"use {certificate.nearest}" if certificate.nearest else "see `banach check -v`, or drop the requirement"
+            yield Diagnostic(NOT_SHOWN, message, node.span, why=certificate.missing or "", fix=fix)
 
 
 def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:

@@ -58,6 +58,20 @@ def smallest_at_least(rows: Rows, bound: Fraction) -> bool:
     return _float_definite(k, limit, 1) or _exact_definite(k, limit, 1)
 
 
+def spectrum_within(rows: Rows, lower: Fraction, upper: Fraction) -> bool:
+    """Are all eigenvalues of a symmetric matrix proved to lie in [lower, upper]?
+
+    For any c they do if ‖A - c·I‖ <= min(upper - c, c - lower); c is the middle, rounded to a float.
+    """
+    if any(len(row) != len(rows) for row in rows) or not lower <= upper:
+        return False
+    if any(rows[i][j] != rows[j][i] for i in range(len(rows)) for j in range(i)):
+        return False
+    middle = Fraction(float((lower + upper) / 2))
+    shifted = [[Fraction(x) - (middle if i == j else 0) for j, x in enumerate(row)] for i, row in enumerate(rows)]
+    return norm_at_most(shifted, min(upper - middle, middle - lower))  # type: ignore[arg-type]
+
+
 def abs_sum_at_most(values: Sequence[float], bound: Fraction) -> bool:
     """Is Σ|values| <= bound? Exact, so False is a proof too, but for numbers that are not finite."""
     table = _integers([values])

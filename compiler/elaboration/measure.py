@@ -225,7 +225,7 @@ def lipschitz(thing: Any, context: Context, span: Span | None) -> q.Quantity:
 def _at_most(quantity: q.Quantity) -> q.Quantity:
     """An upper bound only: what holds of the parts bounds the whole from above."""
     interval = quantity.interval
-    return q.Quantity(Interval.between(0, interval.hi), ["upper", quantity.tree], quantity.unit)
+    return q.Quantity(Interval.between(0, interval.hi), ["at_most", quantity.tree], quantity.unit)
 
 
 def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:

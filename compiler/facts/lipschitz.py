@@ -6,6 +6,7 @@ on the input add up (R1 of CERTIFICATES.md): L(op) <= Σ_i gain_i · L_i. Euclid
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType
 
 ZERO = q.number(0)
+# Facts are loosened by this much, so that the checker that travels with the model, which works in plain
+# Python, can prove them again; it needs a relative 1e-10.
+_SPARE = Fraction(1, 1 << 30)
+_SEEN = Fraction(1, 1 << 16)  # relative size of a smallest singular value that the checker can see
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +37,15 @@ class Bounds:
 def norm_fact(matrix: np.ndarray, label: str = "") -> q.Quantity:
     """The spectral norm of a matrix of the model, as a fact that can be checked again from its bytes."""
     interval = norms.spectral_norm(matrix)
-    return _fact("spectral_norm", matrix, label, interval)
+    return _fact("spectral_norm", matrix, label, Interval.between(interval.lo, interval.hi * (1 + _SPARE)))
 
 
 def least_fact(matrix: np.ndarray, label: str = "") -> q.Quantity:
     """The smallest singular value of a matrix of the model, likewise."""
     interval = norms.smallest_singular(matrix)
-    return _fact("smallest_singular", matrix, label, interval)
+    if interval.lo < _SEEN * norms.spectral_norm(matrix).hi:
+        interval = Interval.between(0, interval.hi)
+    return _fact("smallest_singular", matrix, label, Interval.between(interval.lo * (1 - _SPARE), interval.hi))
 
 
 def _fact(kind: str, matrix: np.ndarray, label: str, interval: Interval) -> q.Quantity:
@@ -65,7 +72,7 @@ def lipschitz(graph: Graph, index: int, ranges: Sequence[Interval] = ()) -> Boun
             gains.append(_gain(op, operands, through))
     result = graph.outputs[0]
     found = gains[result]
-    whole = q.Quantity(Interval.between(0, found.interval.hi), ["upper", found.tree], found.unit)
+    whole = q.Quantity(Interval.between(0, found.interval.hi), ["at_most", found.tree], found.unit)
     return Bounds(whole, known[result].range)
 
 
@@ -131,4 +138,5 @@ def _own_gain(definition: object, position: int, operands: Sequence[Known], attr
 
 def spectrum_fact(matrix: np.ndarray, label: str, least: Interval, most: Interval) -> q.Quantity:
     """An interval that holds every eigenvalue of a symmetric matrix of the model, likewise."""
-    return _fact("spectrum", matrix, label, Interval.between(least.lo, most.hi))
+    spare = (most.hi - least.lo) * _SPARE
+    return _fact("spectrum", matrix, label, Interval.between(least.lo - spare, most.hi + spare))
