@@ -51,7 +51,7 @@ def lasso(folder: Path) -> None:
 
     say(f"\n  scikit-learn       objective {objective(peer):.6f}, support {support(peer)}")
     for backend in ("oracle", "onnx", "fx"):
-        result = banach.load("lasso.yaml").compile(to=backend).run({})
+        result = banach.load("lasso.yaml").compile(to=backend).run()
         w = result["coefficients"].astype(float)
         gap = objective(w) / objective(peer) - 1
         say(f"  {backend:18} objective {objective(w):.6f}, support {support(w)}, relative gap {gap:.1e}")
