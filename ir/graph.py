@@ -198,6 +198,11 @@ class Builder:
         kept = op.regions if regions is None else regions
         return self.emit(op.name, operands, dict(op.attributes), kept, op.place)
 
+    @property
+    def ops(self) -> Sequence[Op]:
+        """The operations made so far; not to be changed."""
+        return self._ops
+
     def finish(self, outputs: Mapping[str, Value]) -> Graph:
         """The graph made so far."""
         ids = tuple(value.id for value in outputs.values())
