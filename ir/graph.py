@@ -203,6 +203,10 @@ class Builder:
         """The operations made so far; not to be changed."""
         return self._ops
 
+    def at(self, id: int) -> Value:
+        """The value with this number."""
+        return Value(self, id, self._types[id])
+
     def finish(self, outputs: Mapping[str, Value]) -> Graph:
         """The graph made so far."""
         ids = tuple(value.id for value in outputs.values())
