@@ -116,10 +116,11 @@ def _constants(site: Site) -> Match:
     makers = [site.maker(v) for v in op.operands]
     if any(maker is None or maker.name != "constant" for maker in makers):
         return None
-    if not all(isinstance(size, int) for size in site.type.shape) or not _is_plain(op.attributes):
+    shape = [size for size in site.type.shape if isinstance(size, int)]
+    if len(shape) != site.type.rank or not _is_plain(op.attributes):
         return Refusal("a size is known by name only")
     arrays = [maker.attribute("value").array for maker in makers if maker is not None]
-    entries = math.prod(site.type.shape)  # type: ignore[arg-type]
+    entries = math.prod(shape)
     if entries > max(FOLDED, sum(array.size for array in arrays)):
         return Refusal(f"{entries} entries would be stored for {sum(array.size for array in arrays)}")
     if site.type.space != "euclidean":

@@ -14,6 +14,7 @@ from law_graphs import (
     page_cases,
     real,
     region_cases,
+    solve,
     while_case,
 )
 from test_laws import laned, unstable
@@ -126,6 +127,14 @@ def test_the_start_of_an_iteration_has_no_influence() -> None:
     case = fix_case()
     x, y, w, b = (np.zeros(case.arguments[i].shape) for i in case.floats)
     assert all(not np.any(t) for t in pushed(case, [x + 1, y + 1, w, b]))
+
+    def body(x: Value) -> dict[str, Value]:
+        start, given = [x, x.builder.scalar(0.0, "float64")], case.arguments[2:]
+        return {"y": solve(*start, *(x.builder.constant(c) for c in given))[0]}
+
+    graph = forward(closed("f", body, x=real(2)))
+    assert "fix" not in [op.name for op in graph.ops]
+    assert not np.any(evaluate(graph, draws((2,), (2,)))[0])
 
 
 def test_what_has_no_derivative_says_so_where_it_is_needed() -> None:

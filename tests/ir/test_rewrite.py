@@ -139,6 +139,12 @@ def assert_same(case: Case) -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-13, atol=1e-15)
 
 
+def test_a_neutral_number_on_the_wrong_side_stays() -> None:
+    assert names(simplify(left(lambda x: 0.0 - x))) == ["constant", "subtract"]
+    assert names(simplify(left(lambda x: 1.0 / x))) == ["constant", "divide"]
+    assert names(simplify(left(lambda x: x * 0.0))) == ["constant", "multiply"]  # NaN · 0 is NaN
+
+
 def test_common_subexpressions_are_made_once() -> None:
     graph = closed("f", lambda x: {"y": fn("sin", x) * fn("sin", x) + fn("cos", x + 0.0)}, x=real(2))
     journal = Journal()
