@@ -131,25 +131,36 @@ class Builder:
 
     def __init__(self, name: str):
         self.name = name
-        self._inputs: list[Port] = []
+        self._inputs: list[tuple[int, Port]] = []
         self._ops: list[Op] = []
         self._types: list[TensorType] = []
+        self._constants: dict[int, Tensor] = {}
         self._scalars: dict[tuple[str, Any], Value] = {}
 
     def input(
         self, name: str, type: TensorType, default: Tensor | None = None, place: Span | None = None
     ) -> Value:
-        """A further input; all inputs come before the first operation."""
-        if self._ops:
-            raise ValueError(f"the input {name} comes after an operation")
-        self._inputs.append(Port(name, type, default, place))
+        """A further input. Inputs may come late: `finish` puts them first."""
+        value = Value(self, len(self._types), type)
+        self._inputs.append((value.id, Port(name, type, default, place)))
         self._types.append(type)
-        return Value(self, len(self._types) - 1, type)
+        return value
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The inputs so far, in order."""
+        return tuple(Value(self, value, port.type) for value, port in self._inputs)
 
     def constant(self, value: np.ndarray | Tensor, place: Span | None = None) -> Value:
         """A constant array."""
         tensor = value if isinstance(value, Tensor) else Tensor(value)
-        return self.op("constant", value=tensor, place=place)
+        made = self.op("constant", value=tensor, place=place)
+        self._constants[made.id] = tensor
+        return made
+
+    def constant_of(self, value: Value) -> Tensor | None:
+        """The array behind a value that was made by `constant` or `scalar`."""
+        return self._constants.get(value.id)
 
     def scalar(self, value: float | int | bool | Fraction, dtype: str) -> Value:
         """A constant without axes; the same number is made once."""
@@ -209,8 +220,13 @@ class Builder:
 
     def finish(self, outputs: Mapping[str, Value]) -> Graph:
         """The graph made so far."""
-        ids = tuple(value.id for value in outputs.values())
-        return Graph(self.name, tuple(self._inputs), tuple(self._ops), ids, tuple(outputs))
+        ids = [value.id for value in outputs.values()]
+        ports = tuple(port for _, port in self._inputs)
+        fresh = {value: i for i, (value, _) in enumerate(self._inputs)}
+        if all(value == i for value, i in fresh.items()):
+            return Graph(self.name, ports, tuple(self._ops), tuple(ids), tuple(outputs))
+        moved = _renumbered(self._ops, fresh, len(ports))
+        return Graph(self.name, ports, moved, tuple(fresh[v] for v in ids), tuple(outputs))
 
 
 def unused(name: str, taken: Container[str]) -> str:
@@ -241,15 +257,16 @@ def prune(graph: Graph) -> Graph:
         if any(result in needed for result in op.results):
             kept.append(op)
             needed.update(op.operands)
-    return _renumber(graph, kept[::-1])
-
-
-def _renumber(graph: Graph, ops: Iterable[Op]) -> Graph:
     fresh = {i: i for i in range(len(graph.inputs))}
+    moved = _renumbered(kept[::-1], fresh, len(graph.inputs))
+    return replace(graph, ops=moved, outputs=tuple(fresh[v] for v in graph.outputs))
+
+
+def _renumbered(ops: Iterable[Op], fresh: dict[int, int], first: int) -> tuple[Op, ...]:
+    """The operations with their values numbered from `first` on; `fresh` learns the new numbers."""
     moved: list[Op] = []
-    first = len(graph.inputs)
     for op in ops:
         moved.append(replace(op, operands=tuple(fresh[v] for v in op.operands), first=first))
         fresh.update(zip(op.results, moved[-1].results))
         first += len(op.types)
-    return replace(graph, ops=tuple(moved), outputs=tuple(fresh[v] for v in graph.outputs))
+    return tuple(moved)

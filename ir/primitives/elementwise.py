@@ -14,7 +14,7 @@ from banach.ir.graph import Builder, Value
 from banach.ir.primitive import NONNEGATIVE, REALS, Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw
 
 
-class _Elementwise(Primitive):
+class Elementwise(Primitive):
     core = (0,)
     slope: ClassVar[Interval] = REALS
     image: ClassVar[Interval] = REALS
@@ -40,7 +40,7 @@ class _Elementwise(Primitive):
         yield Sample(draw((2, 3)))
 
 
-class _OnPositive(_Elementwise):
+class _OnPositive(Elementwise):
     """A function whose samples are positive."""
 
     def samples(self) -> Iterable[Sample]:
@@ -49,7 +49,7 @@ class _OnPositive(_Elementwise):
 
 
 @final
-class Negate(_Elementwise):
+class Negate(Elementwise):
     """The opposite.
 
     Maths    y = -x
@@ -74,7 +74,7 @@ class Negate(_Elementwise):
 
 
 @final
-class Exp(_Elementwise):
+class Exp(Elementwise):
     """The exponential.
 
     Maths    y = e^x
@@ -142,7 +142,7 @@ class Sqrt(_OnPositive):
 
 
 @final
-class Square(_Elementwise):
+class Square(Elementwise):
     """The square.
 
     Maths    y = x²
@@ -172,7 +172,7 @@ class Square(_Elementwise):
 
 
 @final
-class Abs(_Elementwise):
+class Abs(Elementwise):
     """The absolute value.
 
     Maths    y = |x|
@@ -197,7 +197,7 @@ class Abs(_Elementwise):
 
 
 @final
-class Sign(_Elementwise):
+class Sign(Elementwise):
     """The sign: -1, 0 or 1.
 
     Maths    y = x/|x|, and 0 at 0
@@ -218,7 +218,7 @@ class Sign(_Elementwise):
 
 
 @final
-class Sin(_Elementwise):
+class Sin(Elementwise):
     """The sine.
 
     Maths    y = sin x
@@ -240,7 +240,7 @@ class Sin(_Elementwise):
 
 
 @final
-class Cos(_Elementwise):
+class Cos(Elementwise):
     """The cosine.
 
     Maths    y = cos x
@@ -262,7 +262,7 @@ class Cos(_Elementwise):
 
 
 @final
-class Tanh(_Elementwise):
+class Tanh(Elementwise):
     """The hyperbolic tangent.
 
     Maths    y = tanh x
@@ -284,7 +284,7 @@ class Tanh(_Elementwise):
 
 
 @final
-class Sigmoid(_Elementwise):
+class Sigmoid(Elementwise):
     """The logistic function.
 
     Maths    y = 1/(1 + e^(-x))
@@ -308,7 +308,7 @@ class Sigmoid(_Elementwise):
 
 
 @final
-class Relu(_Elementwise):
+class Relu(Elementwise):
     """The positive part.
 
     Maths    y = max(x, 0)
@@ -334,7 +334,7 @@ class Relu(_Elementwise):
 
 
 @final
-class Softplus(_Elementwise):
+class Softplus(Elementwise):
     """A smooth positive part.
 
     Maths    y = log(1 + e^x)

@@ -36,7 +36,7 @@ class Fix(RegionOp):
              the solution, the first states, satisfies x = equation(x, c)
     Types    tolerance: float, most: int64, states s, captures c
              -> final states, iterations: int64, residual: float, status: int64 (0 converged, 1 stopped at
-             `most`, 2 not finite). With `lanes`, everything but tolerance and most may have a leading axis of
+             `most`, 2 r or scale not finite). With `lanes`, everything but tolerance and most may have a leading axis of
              lanes; each lane stops by itself and is frozen from then on
     Reverse  implicit: v = R[equation](x, c, v)_x + dx is again a fix, and dc = R[equation](x, c, v)_c.
              States that are no part of the solution, and the residual, have no derivative
@@ -94,7 +94,8 @@ class Fix(RegionOp):
             state = [np.where(_widen(going, new), new, old) for new, old in zip(fresh, state)]
             measured = np.where(going, size, measured)
             iterations = np.where(going, k, iterations)
-            outcome = np.where(size <= tolerance * scale, CONVERGED, np.where(np.isfinite(size), AT_MOST, DIVERGED))
+            small = np.where(size <= tolerance * scale, CONVERGED, AT_MOST)
+            outcome = np.where(np.isfinite(size) & np.isfinite(scale), small, DIVERGED)
             status = np.where(going, outcome, status)
         return [*state, iterations, measured, status]
 

@@ -1,0 +1,214 @@
+"""Arrays in and out of the command line: files, numbers, pictures, and the table that a run prints."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from banach.backends.base import WRONG_INPUTS
+from banach.ir.diagnostic import Code, Diagnostic, RunError
+from banach.ir.graph import Port
+
+UNREADABLE = Code(
+    "B704",
+    "unreadable-input",
+    """A file that was given for an input cannot be read as an array.
+
+Read are .npy and .npz without pickles, .csv of numbers, .png and .safetensors; or give a number itself.
+""",
+)
+UNWRITABLE = Code("B705", "unwritable-output", "An output could not be written; what was written before is whole.\n")
+STATUS = ("converged", "stopped at most", "diverged")
+_PICTURE = 16  # a matrix at least this wide and high is written as a picture too
+
+
+def read_inputs(given: Sequence[str], ports: Sequence[Port]) -> dict[str, np.ndarray]:
+    """Arrays from NAME=FILE and NAME=NUMBER. RunError: one cannot be read."""
+    arrays: dict[str, np.ndarray] = {}
+    types = {port.name: port.type for port in ports}
+    for argument in given:
+        name, equals, value = argument.partition("=")
+        if not equals or not value:
+            message = f"`{argument}` is no input"
+            raise RunError(Diagnostic(WRONG_INPUTS, message, fix="write --input NAME=FILE or NAME=NUMBER"))
+        arrays[name] = _number(value) if _is_number(value) else _file(Path(value))
+        wanted = types.get(name)
+        if wanted is not None and arrays[name].dtype.kind == "f" and wanted.dtype.startswith("int"):
+            if np.all(arrays[name] == np.round(arrays[name])):
+                arrays[name] = arrays[name].astype(np.int64)
+    return arrays
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(value: str) -> np.ndarray:
+    return np.asarray(int(value) if value.lstrip("+-").isdigit() else float(value))
+
+
+def _file(path: Path) -> np.ndarray:
+    reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".png": _png, ".safetensors": _safetensors}.get(path.suffix)
+    if reader is None:
+        raise _unreadable(path, "its kind is not one that we read")
+    try:
+        return np.asarray(reader(path))
+    except (OSError, ValueError, KeyError, EOFError) as wrong:
+        raise _unreadable(path, (str(wrong).splitlines() or ["it is damaged"])[0][:200]) from None
+
+
+def _unreadable(path: Path, why: str) -> RunError:
+    return RunError(Diagnostic(UNREADABLE, f"`{path}` cannot be read: {why}", fix="see `banach explain B704`"))
+
+
+def _npy(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
+
+
+def _npz(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as archive:
+        if len(archive.files) != 1:
+            raise ValueError(f"it holds {', '.join(archive.files)}; give a file with one array")
+        return archive[archive.files[0]]
+
+
+def _csv(path: Path) -> np.ndarray:
+    return np.loadtxt(path, delimiter=",", comments="#", ndmin=1)
+
+
+def _png(path: Path) -> np.ndarray:
+    Image = _pillow()
+    if Image is None:
+        raise ValueError('pictures need pillow: pip install "banach[demo]"')
+    with Image.open(path, formats=["PNG"]) as picture:
+        return np.asarray(picture.convert("L"), np.float64) / 255
+
+
+def _safetensors(path: Path) -> np.ndarray:
+    try:
+        from safetensors.numpy import load_file  # an extra
+    except ImportError:
+        raise ValueError('safetensors files need: pip install "banach[torch]"') from None
+    tensors = load_file(path)
+    if len(tensors) != 1:
+        raise ValueError(f"it holds {', '.join(sorted(tensors))}; give a file with one array")
+    return next(iter(tensors.values()))
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image  # an extra: only pictures need it
+    except ImportError:
+        return None
+    return Image
+
+
+def write(found: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
+    """Every output as .npy, and pictures as .png too, each whole or not at all."""
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in found.items():
+            path = folder / f"{name}.npy"
+            partial = folder / f".{name}.npy.partial"
+            with partial.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+            os.replace(partial, path)
+            written.append(path)
+            written.extend(_picture(array, folder / f"{name}.png"))
+    except OSError as wrong:
+        message = f"`{folder}` cannot be written: {wrong.strerror or wrong}"
+        raise RunError(Diagnostic(UNWRITABLE, message, fix="give another folder by -o")) from None
+    return written
+
+
+def _picture(array: np.ndarray, path: Path) -> Iterable[Path]:
+    """A matrix that is large enough, as grey levels from 0 to 1."""
+    Image = _pillow()
+    if Image is None or array.ndim != 2 or min(array.shape) < _PICTURE or not np.all(np.isfinite(array)):
+        return []
+    partial = path.with_name(f".{path.name}.partial")
+    levels = np.clip(np.round(array * 255), 0, 255).astype(np.uint8)
+    Image.fromarray(levels).save(partial, format="PNG")
+    os.replace(partial, path)
+    return [path]
+
+
+def certificates(metadata: Mapping[str, str]) -> Sequence[dict[str, Any]]:
+    """The certificates that a model file carries; none if it is not ours."""
+    try:
+        return list(json.loads(metadata["banach.certificate"])["certificates"])
+    except (KeyError, ValueError, TypeError):
+        return []
+
+
+def summary(found: Mapping[str, np.ndarray], certificates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for every solve that reports: status, iterations, residual, and the certified bound beside it."""
+    bounds = {c.get("solve"): c for c in certificates}
+    rows = []
+    for key, status in found.items():
+        if not key.endswith(".status"):
+            continue
+        name = key.removesuffix(".status")
+        worst = int(np.max(status, initial=0))
+        certified = bounds.get(name, {})
+        rows.append(
+            {
+                "solve": name,
+                "status": STATUS[worst] if 0 <= worst < len(STATUS) else "unknown",
+                "iterations": int(np.max(found[f"{name}.iterations"], initial=0)),
+                "fewest": int(np.min(found[f"{name}.iterations"], initial=np.iinfo(np.int64).max)),
+                "residual": float(np.max(found[f"{name}.residual"], initial=0.0)),
+                "samples": int(np.size(status)),
+                "verdict": certified.get("verdict"),
+                "bound": certified.get("iterations"),
+            }
+        )
+    return rows
+
+
+def table(found: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Outputs and solves in words."""
+    solves = {row["solve"] for row in rows}
+    lines = []
+    for name, array in found.items():
+        if name.rpartition(".")[0] not in solves:
+            lines.append(f"{name} = {_shown(array)}")
+    for row in rows:
+        count = row["iterations"]
+        if row["samples"] != 1:
+            count = f"{row['fewest']} to {count} (of {row['samples']} samples)"
+        bound = f", certified ≤ {row['bound']}" if row["bound"] is not None else ""
+        lines.append(f"{row['solve']}: {row['status']} after {count} iterations{bound}, residual {row['residual']:.3g}")
+    return "\n".join(lines)
+
+
+def _shown(array: np.ndarray) -> str:
+    if array.ndim == 0:
+        return f"{array.item():.9g}"
+    if array.size <= 24:
+        return np.array2string(array, precision=6, suppress_small=False, threshold=24)
+    finite = "" if np.all(np.isfinite(array)) else ", not all finite"
+    return f"{array.dtype}{list(array.shape)}, from {np.min(array):.6g} to {np.max(array):.6g}{finite}"
+
+
+def as_json(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Small outputs whole, larger ones by shape."""
+    return {
+        name: _plain(array) if array.size <= 1000 else {"dtype": str(array.dtype), "shape": list(array.shape)}
+        for name, array in found.items()
+    }
+
+
+def _plain(array: np.ndarray) -> Any:
+    """As JSON has it: NaN and the infinities become texts."""
+    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+        return np.where(np.isfinite(array), array, None).tolist() if array.ndim else str(array.item())
+    return array.tolist()

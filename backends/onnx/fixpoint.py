@@ -1,0 +1,253 @@
+"""A solve as a Loop that stops by its residual; the same numbers, counts and status as the oracle's.
+
+Per iteration the body pays for the step, the residual, and one comparison. `Less` is false for NaN, so
+with z = (infinity if the residual passes, else the residual) the loop goes on exactly while z < infinity:
+not converged, and finite. The status waits until after the loop; the last check has found all it needs.
+
+With `every` steps per check the body holds that many steps. A remainder of `most` gets its own small Loop in
+an If after the main one, run at most once: masking it would cost every iteration a comparison and a
+selection per state, and rounding `most` up would give iterations that nobody asked for.
+
+With `lanes` a row that has stopped is held by a Where; the loop ends when every row has.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from banach.backends.onnx.emit import ELEMENTS, Ref
+from banach.backends.onnx.plain import choose
+from banach.backends.onnx.sizes import SizedEmitter
+from banach.ir.dims import Size
+from banach.ir.graph import Graph, Op
+from banach.ir.primitives.regions import AT_MOST, CONVERGED, DIVERGED
+from banach.ir.tensor_type import TensorType
+
+Inline = Callable[[Graph, Sequence[Ref]], list[Ref]]
+
+TRUTH, WHOLE = TensorType("bool"), TensorType("int64")
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """What one iteration hands to the next; `going` and `iterations` are kept for lanes only."""
+
+    states: list[Ref]
+    k: Ref
+    measured: Ref
+    converged: Ref
+    going: Ref | None = None
+    iterations: Ref | None = None
+
+    def refs(self) -> list[Ref]:
+        lanes = [] if self.going is None or self.iterations is None else [self.going, self.iterations]
+        return [*self.states, self.k, self.measured, self.converged, *lanes]
+
+    def like(self, refs: Sequence[Ref]) -> "_Carried":
+        count = len(self.states)
+        return _Carried(list(refs[:count]), *refs[count:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Solve:
+    """One fixed point under construction."""
+
+    emit: SizedEmitter
+    inline: Inline
+    step: Graph
+    residual: Graph
+    tolerance: Ref
+    captures: Sequence[Ref]
+    lane: tuple[Size, ...] | None
+
+    @property
+    def truth(self) -> TensorType:
+        return TensorType("bool", self.lane or ())
+
+    def start(self, states: Sequence[Ref]) -> _Carried:
+        """Nothing is known of the residual yet; every lane is going."""
+        measured = self.filled(np.inf, self.tolerance.type.dtype)
+        begun = _Carried(list(states), self.whole(0), measured, self.filled(False, "bool"))
+        if self.lane is None:
+            return begun
+        return replace(begun, going=self.filled(True, "bool"), iterations=self.filled(0, "int64"))
+
+    def steps(self, carried: _Carried, count: int) -> tuple[list[Ref], list[Ref], Ref]:
+        """The states before and after the last of `count` steps, and the number of steps so far."""
+        before = fresh = carried.states
+        for i in range(count):
+            k = self.add(carried.k, i) if i and 0 in read_inputs(self.step) else carried.k
+            before, fresh = fresh, self.inline(self.step, [k, *fresh, *self.captures])
+        return before, fresh, self.add(carried.k, count)
+
+    def check(
+        self, carried: _Carried, before: Sequence[Ref], fresh: Sequence[Ref], k: Ref
+    ) -> tuple[Ref, _Carried]:
+        """Whether to go on, and what is then known."""
+        emit, dtype = self.emit, self.tolerance.type.dtype
+        size, scale = self.inline(self.residual, [*before, *fresh, *self.captures])
+        bound = emit.node("Mul", [self.tolerance, scale], scale.type)
+        passed = emit.node("LessOrEqual", [size, bound], self.truth)
+        infinity = emit.constant(np.inf, dtype)
+        going = emit.node(
+            "Less", [emit.node("Where", [passed, infinity, size], size.type), infinity], self.truth
+        )
+        if carried.going is None:
+            return going, _Carried(list(fresh), k, size, passed)
+        return self.frozen(carried, fresh, k, size, passed, going)
+
+    def frozen(
+        self, carried: _Carried, fresh: Sequence[Ref], k: Ref, size: Ref, passed: Ref, on: Ref
+    ) -> tuple[Ref, _Carried]:
+        """The same for lanes: those that had stopped before keep all they have."""
+        emit, old = self.emit, carried.going
+        assert old is not None and carried.iterations is not None
+        states = [
+            choose(emit, new.type, self.widened(old, new.type), new, was)
+            for new, was in zip(fresh, carried.states)
+        ]
+        measured = choose(emit, size.type, old, size, carried.measured)
+        converged = choose(emit, self.truth, old, passed, carried.converged)
+        iterations = choose(emit, carried.iterations.type, old, k, carried.iterations)
+        going = emit.node("And", [old, on], self.truth)
+        return self.some(going), _Carried(states, k, measured, converged, going, iterations)
+
+    def loop(self, carried: _Carried, trips: Ref, every: int) -> _Carried:
+        """Chunks of `every` steps with a check after each, at most `trips` of them."""
+
+        def body(inputs: list[Ref]) -> list[Ref]:
+            inside = carried.like(inputs[2:])
+            going, found = self.check(inside, *self.steps(inside, every))
+            return [going, *found.refs()]
+
+        refs = carried.refs()
+        types = [ref.type for ref in refs]
+        made = self.emit.body("solve", [WHOLE, TRUTH, *types], body)
+        found = self.emit.regions(
+            "Loop", [trips, self.emit.constant(True, "bool"), *refs], types, {"body": made}
+        )
+        return carried.like(found)
+
+    def remainder(self, carried: _Carried, rest: Ref) -> _Carried:
+        """The last `rest` steps, fewer than a chunk, where the main loop stopped at its trip count."""
+        emit = self.emit
+        unfinished = self.unfinished(carried)
+        wanted = emit.node("And", [emit.node("Less", [self.whole(0), rest], TRUTH), unfinished], TRUTH)
+        types = [ref.type for ref in carried.refs()]
+
+        def single(inputs: list[Ref]) -> list[Ref]:
+            _, going, k, *states = inputs
+            state = states[len(carried.states) :]
+            fresh = self.inline(self.step, [k, *state, *self.captures])
+            return [going, self.add(k, 1), *state, *fresh]
+
+        def last(_: list[Ref]) -> list[Ref]:
+            held = [carried.k, *carried.states, *carried.states]
+            shapes = [ref.type for ref in held]
+            made = emit.body("rest", [WHOLE, TRUTH, *shapes], single)
+            k, *states = emit.regions(
+                "Loop", [rest, emit.constant(True, "bool"), *held], shapes, {"body": made}
+            )
+            half = len(carried.states)
+            return self.check(carried, states[:half], states[half:], k)[1].refs()
+
+        bodies = {
+            "then_branch": emit.body("then", (), last, branch=True),
+            "else_branch": emit.body("else", (), lambda _: carried.refs(), branch=True),
+        }
+        return carried.like(emit.regions("If", [wanted], types, bodies))
+
+    def unfinished(self, carried: _Carried) -> Ref:
+        """Whether some iteration is still going."""
+        emit = self.emit
+        if carried.going is not None:
+            return self.some(carried.going)
+        unknown = emit.node("Equal", [carried.k, self.whole(0)], TRUTH)
+        return emit.node(
+            "Or", [unknown, emit.node("And", [self.open(carried), self.finite(carried)], TRUTH)], TRUTH
+        )
+
+    def results(self, carried: _Carried) -> list[Ref]:
+        """States, iterations, residual and status."""
+        emit, count = self.emit, TensorType("int64", self.lane or ())
+        at_most, converged, diverged = self.whole(AT_MOST), self.whole(CONVERGED), self.whole(DIVERGED)
+        if carried.going is not None and carried.iterations is not None:
+            stopped = emit.node("Where", [carried.converged, converged, diverged], count)
+            status = emit.node("Where", [carried.going, at_most, stopped], count)
+            return [*carried.states, carried.iterations, carried.measured, status]
+        begun = emit.node("Less", [self.whole(0), carried.k], TRUTH)
+        lost = emit.node("And", [emit.node("Not", [self.finite(carried)], TRUTH), begun], TRUTH)
+        failed = emit.node("Where", [lost, diverged, at_most], count)
+        status = emit.node("Where", [carried.converged, converged, failed], count)
+        return [*carried.states, carried.k, carried.measured, status]
+
+    def some(self, mask: Ref) -> Ref:
+        """Whether it holds for some lane: by a count, which is defined without lanes too."""
+        ones = self.emit.node("Cast", [mask], mask.type.with_dtype("int64"), to=ELEMENTS["int64"])
+        total = self.emit.node("ReduceSum", [ones], WHOLE, keepdims=0)
+        return self.emit.node("Cast", [total], TRUTH, to=ELEMENTS["bool"])
+
+    def open(self, carried: _Carried) -> Ref:
+        return self.emit.node("Not", [carried.converged], self.truth)
+
+    def finite(self, carried: _Carried) -> Ref:
+        infinity = self.emit.constant(np.inf, carried.measured.type.dtype)
+        return self.emit.node("Less", [carried.measured, infinity], self.truth)
+
+    def whole(self, number: int) -> Ref:
+        return self.emit.constant(number, "int64")
+
+    def add(self, k: Ref, number: int) -> Ref:
+        return self.emit.node("Add", [k, self.whole(number)], WHOLE)
+
+    def filled(self, value: float | bool, dtype: str) -> Ref:
+        """One value for every lane, or just the value."""
+        constant = self.emit.constant(value, dtype)
+        if self.lane is None:
+            return constant
+        return Ref(TensorType(dtype, self.lane), stretched=constant)
+
+    def widened(self, mask: Ref, type: TensorType) -> Ref:
+        """The mask of lanes with as many axes as a state."""
+        if type.rank == 1:
+            return mask
+        shape = (*mask.type.shape, *[1] * (type.rank - 1))
+        return self.emit.node(
+            "Unsqueeze", [mask, self.emit.vector(range(1, type.rank))], mask.type.with_shape(shape)
+        )
+
+
+def fix(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]) -> list[Ref]:
+    """The final states, iterations, residual and status of a fixed point."""
+    tolerance, most, *given = operands
+    count, every = op.attribute("states"), op.attribute("every")
+    lane = given[0].type.shape[:1] if op.attribute("lanes") else None
+    step, residual = op.regions[:2]
+    solve = _Solve(emit, inline, step, residual, tolerance, given[count:], lane)
+    trips, rest = _split(emit, most, every)
+    carried = solve.loop(solve.start(given[:count]), trips, every)
+    if rest is not None:
+        carried = solve.remainder(carried, rest)
+    return solve.results(carried)
+
+
+def _split(emit: SizedEmitter, most: Ref, every: int) -> tuple[Ref, Ref | None]:
+    """The number of whole chunks in `most`, and the steps that are left over; None where there are none."""
+    if every == 1:
+        return most, None
+    if most.constant is not None:
+        trips, rest = divmod(max(int(most.constant.array), 0), every)
+        return emit.constant(trips, "int64"), emit.constant(rest, "int64") if rest else None
+    bounded = emit.node("Max", [most, emit.constant(0, "int64")], WHOLE)
+    chunk = emit.constant(every, "int64")
+    return emit.node("Div", [bounded, chunk], WHOLE), emit.node("Mod", [bounded, chunk], WHOLE)
+
+
+def read_inputs(graph: Graph) -> set[int]:
+    """The inputs of a region that some output needs."""
+    needed = set(graph.outputs)
+    for op in reversed(graph.ops):
+        if any(result in needed for result in op.results):
+            needed.update(op.operands)
+    return {i for i in needed if i < len(graph.inputs)}

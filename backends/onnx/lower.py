@@ -1,0 +1,104 @@
+"""From a graph to an ONNX model: opset 20, IR 10, no custom domains, deterministic bytes."""
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+from onnx import ModelProto, helper, numpy_helper
+
+from banach.backends.onnx import plain
+from banach.backends.onnx.check import verify
+from banach.backends.onnx.emit import Ref, info
+from banach.backends.onnx.loops import REGION_RULES
+from banach.backends.onnx.sizes import SizedEmitter
+from banach.ir.diagnostic import Code, Diagnostic, SpecError
+from banach.ir.graph import Builder, Graph, Op
+from banach.ir.primitive import page
+
+OPSET, IR_VERSION = 20, 10
+
+NO_ONNX_FORM = Code(
+    "B611",
+    "no-onnx-form",
+    """An operation has no way into an ONNX file.
+
+An operation reaches ONNX by the backend's own table (backends/onnx/plain.py), by the operator that its page
+names, or by a decomposition into operations that do.
+""",
+)
+
+
+def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto:
+    """A model with the graph's inputs and outputs by name, symbolic sizes as symbolic axes.
+
+    An input with a default is an initializer too, so a run may leave it out. SpecError: an operation has
+    no form in ONNX (B611), or no input shows a size (B612). RunError B911: what we wrote is not sound.
+    """
+    emit = SizedEmitter(graph.inputs, [*(port.name for port in graph.inputs), *graph.output_names])
+    inputs = [Ref(port.type, port.name) for port in graph.inputs]
+    results = _Lowering(emit).inline(graph, inputs)
+    outputs = [Ref(ref.type, name) for ref, name in zip(results, graph.output_names)]
+    nodes = emit.scopes[0].nodes
+    sources = [emit.settle(ref).name for ref in results]
+    nodes += [
+        helper.make_node("Identity", [source], [ref.name], name=emit.fresh("output"))
+        for source, ref in zip(sources, outputs)
+    ]
+    defaults = [
+        numpy_helper.from_array(p.default.array, p.name) for p in graph.inputs if p.default is not None
+    ]
+    body = helper.make_graph(
+        nodes,
+        graph.name,
+        list(map(info, inputs)),
+        list(map(info, outputs)),
+        [*defaults, *emit.initializers.values()],
+    )
+    model = helper.make_model(
+        body, opset_imports=[onnx.OperatorSetIdProto(domain="", version=OPSET)], ir_version=IR_VERSION
+    )
+    model.producer_name = "banach"
+    helper.set_model_props(model, dict(sorted((metadata or {}).items())))
+    verify(model)
+    return model
+
+
+class _Lowering:
+    """Writes operations through an emitter."""
+
+    def __init__(self, emit: SizedEmitter):
+        self.emit = emit
+
+    def inline(self, graph: Graph, arguments: Sequence[Ref]) -> list[Ref]:
+        """The outputs of a graph for given inputs; what no output needs is not written."""
+        needed = set(graph.outputs)
+        kept: list[Op] = []
+        for op in reversed(graph.ops):
+            if any(result in needed for result in op.results):
+                kept.append(op)
+                needed.update(op.operands)
+        values = dict(enumerate(arguments))
+        for op in reversed(kept):
+            values.update(zip(op.results, self._apply(op, [values[v] for v in op.operands])))
+        return [values[v] for v in graph.outputs]
+
+    def _apply(self, op: Op, operands: Sequence[Ref]) -> list[Ref]:
+        if op.name in REGION_RULES:
+            return REGION_RULES[op.name](self.emit, self.inline, op, operands)
+        result = plain.apply(self.emit, op.name, op.types[0], operands, dict(op.attributes))
+        if result is not None:
+            return [result]
+        decomposed = _decomposed(op, operands)
+        if decomposed is None:
+            message = f"`{op.name}` has no form in ONNX"
+            raise SpecError([Diagnostic(NO_ONNX_FORM, message, op.place, fix="compile to fx")])
+        return self.inline(decomposed, operands)
+
+
+def _decomposed(op: Op, operands: Sequence[Ref]) -> Graph | None:
+    """The operation as a graph of others, if its page has one."""
+    decompose = getattr(page(op.name), "decompose", None)
+    if decompose is None:
+        return None
+    build = Builder(op.name)
+    inputs = [build.input(f"x.{i}", ref.type) for i, ref in enumerate(operands)]
+    return build.finish({"y": decompose(build, *inputs, **dict(op.attributes))})

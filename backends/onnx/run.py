@@ -1,0 +1,250 @@
+"""Runs an ONNX file with ONNX Runtime: an artifact from a model, or from a file of whatever origin."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from secrets import token_hex
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, numpy_helper
+
+from banach.backends.base import Artifact
+from banach.backends.onnx.emit import ELEMENTS
+from banach.ir.diagnostic import Code, Diagnostic, RunError
+from banach.ir.dims import Size, named
+from banach.ir.graph import Port
+from banach.ir.tensor import Tensor
+from banach.ir.tensor_type import TensorType
+
+NO_RUNTIME = Code(
+    "B613",
+    "no-runtime",
+    """ONNX Runtime is not installed. Checking and compiling do without it; running a file needs it.
+
+`pip install "banach[cpu]"`, or `pip install "banach[gpu]"` for an NVIDIA GPU.
+""",
+)
+NO_PROVIDER = Code(
+    "B614",
+    "no-provider",
+    """The installed ONNX Runtime cannot compute where it was asked to.
+
+A provider is a device's kernels: CPUExecutionProvider is always there; CUDAExecutionProvider comes with
+`pip install "banach[gpu]"` and needs a driver and CUDA libraries that fit.
+""",
+)
+REFUSED_FILE = Code(
+    "B615",
+    "refused-file",
+    """ONNX Runtime does not accept the file: it needs an operator, or a dtype for one, that it has not.
+
+A newer ONNX Runtime may have it. Files from `banach compile` use opset 20 and standard operators only;
+float16 and bfloat16 have few kernels on a CPU.
+""",
+)
+UNREADABLE_FILE = Code(
+    "B711",
+    "unreadable-file",
+    """A file is no ONNX model that can be run here: it is missing, cut short, larger than 2 GB, of another kind,
+or has parts in other files.
+
+A model is one file. Weights kept beside it are refused, because they could name any file of this machine.
+""",
+)
+FAILED_RUN = Code(
+    "B712",
+    "failed-run",
+    """ONNX Runtime gave up while running the model.
+
+The usual causes are a place outside an axis, shapes that do not fit, or too little memory.
+""",
+)
+UNWRITABLE_FILE = Code(
+    "B713",
+    "unwritable-file",
+    """The compiled file could not be written. Nothing is left behind; an older file of that name is untouched.
+
+The usual causes are a full disk, a folder that is not there or may not be written, or weights over 2 GB,
+which one ONNX file cannot hold.
+""",
+)
+
+LARGEST = 2**31 - 1  # bytes: the bound of a protobuf message
+DTYPES = {element: dtype for dtype, element in ELEMENTS.items()}
+CPU = "CPUExecutionProvider"
+
+
+class OnnxArtifact(Artifact):
+    """A model that ONNX Runtime runs, on the CPU unless `providers` says otherwise.
+
+    The session is opened by the first run, or at once where providers are named. RunError: the model has
+    inputs that are no tensors (B711), there is no runtime (B613) or provider (B614), or it refuses the
+    model (B615).
+    """
+
+    def __init__(self, model: ModelProto, providers: Sequence[str] = ()):
+        self.model = model
+        self.inputs = _ports(model.graph)
+        self.outputs = tuple(value.name for value in model.graph.output)
+        self.metadata: Mapping[str, str] = {entry.key: entry.value for entry in model.metadata_props}
+        self._providers = tuple(providers)
+        if providers:
+            self._session  # noqa: B018  a missing provider is found before the first run
+
+    def evaluate(self, arguments: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """The outputs for one argument per input, in order. RunError B712: the run failed."""
+        session = self._session
+        feed = dict(zip((port.name for port in self.inputs), arguments, strict=True))
+        try:
+            return session.run(list(self.outputs), feed)
+        except Exception as failure:
+            raise RunError(Diagnostic(FAILED_RUN, f"the run failed: {_reason(failure)}")) from None
+
+    @cached_property
+    def _session(self) -> Any:
+        runtime = _runtime()
+        wanted = list(self._providers or (CPU,))
+        here = runtime.get_available_providers()
+        missing = [name for name in wanted if name not in here]
+        if missing:
+            raise _absent(missing[0], here)
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4  # its messages reach the user through our diagnostics
+        try:
+            session = runtime.InferenceSession(self.model.SerializeToString(), options, providers=wanted)
+        except Exception as failure:
+            message = f"ONNX Runtime {runtime.__version__} refuses the model: {_reason(failure)}"
+            raise RunError(Diagnostic(REFUSED_FILE, message)) from None
+        # ONNX Runtime falls back to the CPU without a word where a provider does not start.
+        fallen = [name for name in wanted if name not in session.get_providers()]
+        if fallen:
+            raise _absent(fallen[0], session.get_providers())
+        return session
+
+
+def load(path: str | Path, providers: Sequence[str] = ()) -> OnnxArtifact:
+    """The model in a file. RunError B711: it is none, is cut short, or refers to other files."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise _unreadable(path, "is no file" if path.exists() else "is not there")
+        if path.stat().st_size > LARGEST:
+            raise _unreadable(path, f"is larger than {LARGEST} bytes")
+        content = path.read_bytes()
+    except OSError as failure:
+        raise _unreadable(path, f"cannot be read: {failure.strerror}") from None
+    try:
+        model = ModelProto.FromString(content)
+    except Exception:
+        raise _unreadable(path, "is no ONNX model, or is cut short") from None
+    if not (model.ir_version and model.opset_import and model.graph.output):
+        raise _unreadable(path, "is no ONNX model, or is cut short")
+    if any(
+        tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in _tensors(model)
+    ):
+        raise _unreadable(path, "keeps weights in other files")
+    return OnnxArtifact(model, providers)
+
+
+def save(model: ModelProto, path: str | Path) -> None:
+    """Writes a model: all of it, under its name, or nothing. RunError B713: it cannot be written."""
+    path = Path(path)
+    try:
+        content = model.SerializeToString(deterministic=True)
+    except Exception:  # protobuf has no exception of its own for a message that is too large
+        content = b""
+    if not 0 < len(content) <= LARGEST:
+        raise RunError(Diagnostic(UNWRITABLE_FILE, f"the model has more than {LARGEST} bytes"))
+    if path.exists() and not path.is_file():
+        raise RunError(Diagnostic(UNWRITABLE_FILE, f"{path} is no file", fix="give the name of a file"))
+    beside = path.with_name(f".{path.name}.{token_hex(4)}.part")
+    try:
+        with open(beside, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as failure:
+        raise RunError(Diagnostic(UNWRITABLE_FILE, f"{path} cannot be written: {failure.strerror}")) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _runtime() -> ModuleType:
+    try:
+        import onnxruntime  # optional: an extra of the package
+    except ImportError:
+        raise RunError(
+            Diagnostic(NO_RUNTIME, "ONNX Runtime is not installed", fix='pip install "banach[cpu]"')
+        ) from None
+    return onnxruntime
+
+
+def _absent(name: str, here: Sequence[str]) -> RunError:
+    fix = 'pip install "banach[gpu]"' if name.startswith("CUDA") else f"use {CPU}"
+    return RunError(Diagnostic(NO_PROVIDER, f"there is no {name}; there is {', '.join(here)}", fix=fix))
+
+
+def _unreadable(path: Path, what: str) -> RunError:
+    return RunError(
+        Diagnostic(UNREADABLE_FILE, f"{path} {what}", fix="give a file that `banach compile` wrote")
+    )
+
+
+def _reason(failure: Exception) -> str:
+    """The last and most particular part of what ONNX Runtime says, on one line."""
+    text = " ".join(str(failure).split())
+    return text.rsplit("Status Message: ", 1)[-1].split("] : ")[-1][:300] or type(failure).__name__
+
+
+def _ports(graph: GraphProto) -> list[Port]:
+    defaults = {tensor.name: tensor for tensor in graph.initializer}
+    ports = []
+    for value in graph.input:
+        tensor = defaults.get(value.name)
+        try:
+            default = None if tensor is None else Tensor(numpy_helper.to_array(tensor))
+        except (ValueError, TypeError):
+            message = f"the default of the input `{value.name}` is not the array that it says it is"
+            raise RunError(Diagnostic(UNREADABLE_FILE, message)) from None
+        ports.append(Port(value.name, _type(value), default))
+    return ports
+
+
+def _type(value: ValueInfoProto) -> TensorType:
+    tensor = value.type.tensor_type
+    if tensor.elem_type not in DTYPES or not tensor.HasField("shape"):
+        message = f"the input `{value.name}` is no tensor of known rank in {', '.join(ELEMENTS)}"
+        raise RunError(Diagnostic(UNREADABLE_FILE, message))
+    shape: list[Size] = []
+    for axis, dim in enumerate(tensor.shape.dim):
+        if dim.HasField("dim_value"):
+            shape.append(dim.dim_value)
+        else:  # an axis without a plain name, `2*n` say, takes any size that the operations take
+            plain = dim.dim_param.isidentifier()
+            shape.append(named(dim.dim_param if plain else f"axis_{axis}_of_{value.name}"))
+    return TensorType(DTYPES[tensor.elem_type], tuple(shape))
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of a model, those in attributes, inner graphs and functions included."""
+    pending: list[Any] = [model.graph, *model.functions]
+    while pending:
+        holder = pending.pop()
+        if isinstance(holder, GraphProto):
+            yield from holder.initializer
+            for sparse in holder.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+        for node in holder.node:
+            for attribute in node.attribute:
+                yield from _own(attribute)
+                pending.extend([attribute.g, *attribute.graphs])
+
+
+def _own(attribute: AttributeProto) -> Iterator[TensorProto]:
+    yield from (attribute.t, *attribute.tensors)
+    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+        yield from (sparse.values, sparse.indices)

@@ -1,0 +1,30 @@
+"""The certificate travels: written into the model, and bound to its weights, its nodes and its defaults."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from onnx import GraphProto, ModelProto, helper, numpy_helper
+
+CERTIFICATE, TEXT, VERSION = "banach.certificate", "banach.spec", "banach.version"
+
+
+def seal(model: ModelProto, certificates: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> None:
+    """Writes certificates and `facts` (the spec's text, the version, ..) into the model's metadata."""
+    document = {"format": 1, "certificates": list(certificates), "fingerprint": fingerprint(model)}
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    helper.set_model_props(model, dict(sorted({**facts, CERTIFICATE: text}.items())))
+
+
+def fingerprint(model: ModelProto) -> dict[str, Any]:
+    """What the certificate is bound to: a hash for every weight, and one for everything else in the graph."""
+    weights = {}
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        head = f"{array.dtype}{array.shape}".encode()
+        weights[tensor.name] = sha256(head + array.tobytes()).hexdigest()
+    rest = GraphProto()
+    rest.CopyFrom(model.graph)
+    del rest.initializer[:]
+    return {"weights": weights, "structure": sha256(rest.SerializeToString(deterministic=True)).hexdigest()}

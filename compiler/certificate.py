@@ -1,0 +1,132 @@
+"""What the checker says of one solve: a verdict, and everything that it rests on."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from banach.ir.exact import Interval
+from banach.ir.span import Span
+
+PROVED, REFUTED, UNKNOWN, ERROR = "proved", "refuted", "unknown", "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A condition of a theorem: as written, whether it holds for sure, its sides, and where its subject stands."""
+
+    text: str
+    holds: bool | None
+    value: str = ""
+    bound: str = ""
+    margin: str | None = None
+    origin: str = "derived"
+    place: Span | None = None
+    trees: tuple[Any, ...] = ()  # operator and both sides, for the checker that travels with the model
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "text": self.text,
+            "holds": self.holds,
+            "value": self.value,
+            "bound": self.bound,
+            "margin": self.margin,
+            "origin": self.origin,
+            "line": self.place.line if self.place else None,
+            "column": self.place.column if self.place else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Why a claim fails: a start from which the iteration runs away, and how its norm grew when replayed."""
+
+    kind: str
+    start: tuple[float, ...]
+    shape: tuple[int, ...]
+    growth: tuple[float, ...]
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "start": list(self.start),
+            "shape": list(self.shape),
+            "growth": list(self.growth),
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The verdict on one solve. Numbers are exact or outward-rounded; `factor` and `iterations` are upper bounds."""
+
+    solve: str
+    verdict: str
+    scope: str | None = None
+    theorem: str | None = None
+    statement: str = ""
+    source: str | None = None
+    quantity: str | None = None
+    rate: str | None = None
+    bound: str | None = None
+    norm: str = "l2"
+    proviso: str | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    lipschitz: Interval | None = None
+    factor: Interval | None = None
+    factor_tree: Any = None
+    iterations: int | None = None
+    tolerance: str = ""
+    residual_tree: Any = None
+    reachable: float | None = None
+    witness: Witness | None = None
+    missing: str | None = None
+    nearest: str | None = None
+    most: int = 0
+    place: Span | None = field(default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of INTERFACE.md."""
+        lipschitz = self.lipschitz.to_floats() if self.lipschitz else None
+        return {
+            "solve": self.solve,
+            "verdict": self.verdict,
+            "scope": self.scope,
+            "theorem": self.theorem,
+            "source": self.source,
+            "claim": {
+                "quantity": self.quantity,
+                "rate": self.rate,
+                "factor": self.upper_factor,
+                "bound": self.bound,
+            },
+            "hypotheses": [hypothesis.to_json() for hypothesis in self.hypotheses],
+            "assumptions": list(self.assumptions),
+            "norm": self.norm,
+            "proviso": self.proviso,
+            "lipschitz": [_finite(end) for end in lipschitz] if lipschitz else None,
+            "factor": self.upper_factor,
+            "iterations": self.iterations,
+            "tolerance": self.tolerance,
+            "most": self.most,
+            "reachable_tolerance": self.reachable,
+            "witness": self.witness.to_json() if self.witness else None,
+            "missing": self.missing,
+            "nearest": self.nearest,
+        }
+
+    @property
+    def upper_factor(self) -> float | None:
+        return self.factor.to_floats()[1] if self.factor else None
+
+    def evidence(self) -> dict[str, Any]:
+        """What the checker that travels with the model needs, beside `to_json`."""
+        return {
+            "hypotheses": [{"text": h.text, "tree": list(h.trees)} for h in self.hypotheses],
+            "factor": self.factor_tree,
+            "residual": self.residual_tree,
+        }
+
+
+def _finite(end: float) -> float | None:
+    return end if abs(end) != float("inf") else None

@@ -1,0 +1,338 @@
+"""From claims to certificates: theorems of the page are matched, in exact arithmetic."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from banach.compiler import library, syntax
+from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
+from banach.compiler.elaborate import Claim, Elaborated
+from banach.compiler.elaboration import measure
+from banach.compiler.elaboration.replay import witness
+from banach.compiler.elaboration.things import Environment, Formula, Gradient, Number
+from banach.compiler.expression import parse
+from banach.compiler.facts import quantity as q
+from banach.compiler.source import Scalar
+from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
+from banach.ir.exact import Interval, round_float
+from banach.ir.span import Span
+from banach.ir.tensor_type import ROUNDOFF
+
+STEP_TOO_LARGE = Code(
+    "B312",
+    "step-too-large",
+    """The step of an iteration lies beyond what its theorem allows, and the iteration is known to diverge.
+
+    wrong    step: 3 / lipschitz(grad(f))
+    right    step: 1 / lipschitz(grad(f))
+
+For a function whose gradient has the Lipschitz constant L, gradient steps up to 2/L, and accelerated ones up
+to 1/L, are proved to converge. `lipschitz(grad(f))` is a guaranteed upper bound of L.
+""",
+)
+REFUTED_CLAIM = Code(
+    "B313",
+    "refuted",
+    "The iteration, as it stands, is known to fail; the witness shows how. It is not compiled.\n",
+)
+BELOW_ROUNDING = Code(
+    "B320",
+    "tolerance-below-rounding",
+    """The tolerance is so small that rounding alone keeps the residual above it, so the iteration may run
+until `most`. Raise the tolerance, or write `precision: float64`.
+""",
+)
+BAD_REQUIREMENT = Code(
+    "B314",
+    "bad-requirement",
+    """A requirement speaks of something that is no solve, or asks for what cannot be stated of it.
+
+    right    require: {x: converges}
+""",
+)
+NOT_SHOWN = Code(
+    "B331",
+    "requirement-not-shown",
+    """The spec requires a solve to converge, and that could be neither proved nor refuted. The message names
+the hypothesis that is missing, and the nearest parameter that would be proved.
+""",
+)
+_LONGEST = 1 << 40  # a trip bound beyond this is no bound
+
+
+def certify(elaborated: Elaborated) -> tuple[list[Certificate], list[Diagnostic]]:
+    """A certificate for every solve, and what is to be said of them."""
+    certificates, diagnostics = [], []
+    for claim in elaborated.claims:
+        certificate = _certify(claim, elaborated)
+        certificates.append(certificate)
+        diagnostics.extend(_remarks(certificate, claim))
+    return certificates, diagnostics
+
+
+def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) -> Iterable[Diagnostic]:
+    """What `require:` asks for and the certificates do not give."""
+    verdicts = {certificate.solve: certificate for certificate in certificates}
+    for key, node in elaborated.spec.head.require or ():
+        certificate = verdicts.get(key.text)
+        if certificate is None:
+            near = suggest(key.text, verdicts)
+            fix = f"write `{near}`" if near else f"the solves are: {', '.join(verdicts) or 'none'}"
+            yield Diagnostic(BAD_REQUIREMENT, f"there is no solve `{key.text}`", key.span, fix=fix)
+        elif not isinstance(node, Scalar) or node.text != "converges":
+            yield Diagnostic(BAD_REQUIREMENT, "this cannot be required", node.span, fix="write `converges`")
+        elif certificate.verdict == UNKNOWN:
+            message = f"that `{key.text}` converges could not be shown"
+            fix = f"use {certificate.nearest}" if certificate.nearest else "see `banach check -v`, or drop the requirement"
+            yield Diagnostic(NOT_SHOWN, message, node.span, why=certificate.missing or "", fix=fix)
+
+
+def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
+    page, names = claim.page, claim.names
+    if page is None:
+        page, names = _recognised(claim)
+    if page is None:
+        missing = "no theorem covers an iteration of this form yet"
+        return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
+    attempts = [_attempt(theorem, claim, names, elaborated) for theorem in page.theorems]
+    proved = next((attempt for attempt in attempts if attempt.verdict == PROVED), None)
+    if proved:
+        return proved
+    refuted = next((r for rule in page.refutations if (r := _refute(rule, claim, names, elaborated))), None)
+    closest = min(attempts, key=lambda a: sum(h.holds is not True for h in a.hypotheses), default=None)
+    if refuted:
+        return _with_nearest(refuted, closest)
+    if closest is None:
+        missing = f"no theorem is known for {page.name}"
+        return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
+    return closest
+
+
+def _recognised(claim: Claim) -> tuple[library.Page | None, Environment]:
+    """An iteration of one state is Picard's, whatever it was written as."""
+    recipe = claim.recipe
+    if len(recipe.state) != 1:
+        return None, claim.names
+    (name, body), (_, start) = recipe.next[0], recipe.state[0]
+    map = Formula("T", (name,), body, recipe.names, recipe.where)
+    known = {"T": map, "start": claim.context.evaluate(start, recipe.names, claim.context)}
+    return library.find("picard"), Environment(known)
+
+
+def _attempt(theorem: library.Theorem, claim: Claim, names: Environment, elaborated: Elaborated) -> Certificate:
+    local, context = _measured(theorem.where, names, claim), claim.context
+    judgements = [measure.judge(node, local, context) for node in theorem.hypotheses]
+    hypotheses = [_hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)]
+    conclusion = theorem.conclusion
+    certificate = dict(
+        solve=claim.recipe.name,
+        theorem=theorem.name,
+        statement=theorem.doc,
+        source=theorem.source,
+        quantity=conclusion.quantity.text,
+        rate=conclusion.rate.text if conclusion.rate else None,
+        bound=conclusion.bound.text if conclusion.bound else None,
+        norm=conclusion.norm.text if conclusion.norm else "l2",
+        proviso=conclusion.proviso.text if conclusion.proviso else None,
+        hypotheses=tuple(hypotheses),
+        lipschitz=_of_gradient(names, claim),
+        tolerance=str(claim.recipe.tolerance),
+        most=claim.recipe.most,
+        place=claim.recipe.place,
+    )
+    failing = next((h for h in hypotheses if h.holds is not True), None)
+    if failing:
+        missing = _reason(failing)
+        nearest = _nearest(judgements)
+        return Certificate(verdict=UNKNOWN, missing=missing, nearest=nearest, **certificate)
+    rounded = _judge_stored(theorem, local, claim, elaborated.precision)
+    if rounded:
+        missing = f"`{rounded}` holds for the numbers as written, but not for them as stored in {elaborated.precision}"
+        return Certificate(verdict=UNKNOWN, missing=missing, **certificate)
+    factor = measure.quantity(parse(conclusion.factor), local, context) if conclusion.factor else None
+    iterations, tree = _trips(conclusion, local, claim)
+    return Certificate(
+        verdict=PROVED,
+        factor=factor.interval if factor else None,
+        factor_tree=factor.tree if factor else None,
+        iterations=iterations,
+        residual_tree=tree,
+        reachable=_reachable(factor, claim, elaborated.precision),
+        **certificate,
+    )
+
+
+def _measured(where: Iterable[tuple[str, syntax.Node]], names: Environment, claim: Claim) -> Environment:
+    """The local quantities of a theorem."""
+    for name, formula in where:
+        names = names.inner({name: measure.quantity(formula, names, claim.context)})
+    return names
+
+
+def _hypothesis(judgement: measure.Judgement, node: syntax.Node, claim: Claim) -> Hypothesis:
+    left, right = judgement.left, judgement.right
+    margin = None
+    if left and right and left.unit == right.unit:
+        low, high = (right.interval - left.interval).to_floats()
+        slack = low if judgement.op in ("<", "<=") else -high
+        margin = f"{slack:.6g}"
+    return Hypothesis(
+        judgement.text,
+        judgement.holds,
+        str(left) if left else "",
+        str(right) if right else "",
+        margin,
+        judgement.origin,
+        claim.places.get(judgement.subject),
+        (judgement.op, left.tree, right.tree) if left and right else (),
+    )
+
+
+def _judge_stored(theorem: library.Theorem, names: Environment, claim: Claim, precision: str) -> str | None:
+    """The first hypothesis that fails for the options as the model stores them."""
+    stored = {}
+    for name in claim.places:
+        thing = claim.names.find(name)
+        if isinstance(thing, Number):
+            stored[name] = Number(Fraction(round_float(thing.value, precision)))
+    inner = names.inner(stored)
+    for node in theorem.hypotheses:
+        judgement = measure.judge(node, inner, claim.context)
+        if judgement.holds is not True:
+            return judgement.text
+    return None
+
+
+def _trips(conclusion: library.ConclusionSection, names: Environment, claim: Claim) -> tuple[int | None, Any]:
+    """The least k at which the bound of the residual is below the tolerance: no run takes more iterations."""
+    if conclusion.residual is None:
+        return None, None
+    formula, tolerance = parse(conclusion.residual), claim.recipe.tolerance
+
+    def bound(k: int) -> q.Quantity:
+        return measure.quantity(formula, names.inner({"k": q.number(k)}), claim.context)
+
+    def enough(k: int) -> bool:
+        found = bound(k)
+        return not found.unit and found.interval.hi <= tolerance
+
+    high = 1
+    while not enough(high):
+        high *= 2
+        if high > _LONGEST:
+            return None, None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high, bound(high).tree
+
+
+def _reachable(factor: q.Quantity | None, claim: Claim, precision: str) -> float | None:
+    """Below this, rounding alone may hold the residual up: 2d/(1 - q), for d a rounding of the iterate.
+
+    The iterate's size is taken as 1, relative to the residual's own scale; it is an estimate, not a bound.
+    """
+    unit = Fraction(ROUNDOFF[precision])
+    if factor is None or claim.recipe.scale is not None:
+        return float(4 * unit)
+    slack = 1 - factor.interval.hi if not isinstance(factor.interval.hi, float) else Fraction(0)
+    return float(2 * unit / slack) if slack > 0 else None
+
+
+def _refute(rule: library.Refutation, claim: Claim, names: Environment, elaborated: Elaborated) -> Certificate | None:
+    """The refutation, if its hypotheses hold for sure and its witness runs away when replayed."""
+    local, context = _measured(rule.where, names, claim), claim.context
+    judgements = [measure.judge(node, local, context) for node in rule.hypotheses]
+    if any(judgement.holds is not True for judgement in judgements):
+        return None
+    found = witness(rule, local, claim)
+    if found is None:
+        return None
+    return Certificate(
+        claim.recipe.name,
+        REFUTED,
+        scope="instance",
+        theorem=rule.name,
+        statement=rule.doc,
+        source=rule.source,
+        hypotheses=tuple(_hypothesis(j, n, claim) for j, n in zip(judgements, rule.hypotheses)),
+        lipschitz=_of_gradient(names, claim),
+        witness=found,
+        tolerance=str(claim.recipe.tolerance),
+        most=claim.recipe.most,
+        place=claim.recipe.place,
+    )
+
+
+def _with_nearest(refuted: Certificate, closest: Certificate | None) -> Certificate:
+
+
+    if closest is None:
+        return refuted
+    failing = next((h for h in closest.hypotheses if h.holds is not True), None)
+    return replace(refuted, nearest=closest.nearest, missing=_reason(failing) if failing else None)
+
+
+def _reason(failing: Hypothesis) -> str:
+    told = "fails" if failing.holds is False else "could not be shown"
+    sides = f": {failing.value} against {failing.bound}" if failing.value else ""
+    return f"`{failing.text}` {told}{sides}"
+
+
+def _nearest(judgements: Iterable[measure.Judgement]) -> str | None:
+    """The value of an option that would be proved: the bound of the first condition on it that fails."""
+    for judgement in judgements:
+        if judgement.holds is not True and judgement.subject and judgement.right and judgement.op in ("<", "<="):
+            bound = judgement.right
+            low = Interval.between(bound.interval.lo, bound.interval.lo) if bound.interval.lo > 0 else None
+            if low is not None:
+                number = f"{low.to_floats()[0]:.6g}"
+                units = " ".join(f"{name}^{power}" for name, power in bound.unit)
+                return f"{judgement.subject} {judgement.op} {number}{' ' + units if units else ''}"
+    return None
+
+
+def _of_gradient(names: Environment, claim: Claim) -> Interval | None:
+    """The Lipschitz constant that the claim is about: of the smooth function's gradient, or of the map."""
+    for name, known in (("f", lambda f: Gradient(f)), ("T", lambda T: T), ("A", lambda A: A)):
+        thing = names.find(name)
+        if thing is not None:
+            try:
+                found = measure.lipschitz(known(thing), claim.context, None)
+            except SpecError:
+                return None
+            return found.interval if not found.unit else None
+    return None
+
+
+def _remarks(certificate: Certificate, claim: Claim) -> Iterable[Diagnostic]:
+    """What a person must be told of a certificate."""
+    if certificate.verdict == REFUTED:
+        yield _refutation(certificate, claim)
+    reachable, tolerance = certificate.reachable, float(claim.recipe.tolerance)
+    if reachable is not None and tolerance < reachable:
+        span = claim.solve.stop.residual.span if claim.solve.stop else certificate.place
+        message = f"the tolerance {tolerance:g} lies below what rounding allows, about {reachable:.2g}"
+        fix = "raise the tolerance, or write `precision: float64`"
+        yield Diagnostic(BELOW_ROUNDING, message, span, fix=fix, severity="warning")
+
+
+def _refutation(certificate: Certificate, claim: Claim) -> Diagnostic:
+    broken = next((h for h in certificate.hypotheses if h.place), None)
+    step = claim.names.find("step")
+    span: Span | None = claim.places.get("step") or (broken.place if broken else certificate.place)
+    note = certificate.witness.note if certificate.witness else ""
+    why = f"{certificate.statement} ({certificate.source}). Replayed: {note}"
+    if isinstance(step, Number) and certificate.nearest:
+        bound = certificate.nearest.rsplit(" ", 1)[-1]
+        message = f"the step {float(step.value):.6g} is outside (0, {bound}]"
+        lo, hi = certificate.lipschitz.to_floats() if certificate.lipschitz else (0.0, 0.0)
+        label = f"must be ≤ 1/L = {bound} (L = {hi:.6g}, at least {lo:.6g})"
+        fix = f"write `step: 1 / lipschitz(grad(f))`, or any number up to {bound}"
+        return Diagnostic(STEP_TOO_LARGE, message, span, label=label, why=why, fix=fix)
+    message = f"the iteration `{certificate.solve}` diverges"
+    return Diagnostic(REFUTED_CLAIM, message, span, why=why, fix=certificate.nearest or "use another method")
+
+

@@ -1,0 +1,267 @@
+"""The command line: `banach check`, `compile`, `run`, `verify`, `explain`, `list`, `graph`, `doctor`."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from banach.compiler import telling
+from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json
+from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
+
+USAGE = Code("B150", "usage", "The command line is wrong. `banach --help` and `banach COMMAND --help` show its form.\n")
+BUG = Code(
+    "B900",
+    "bug",
+    """Something that must not happen has happened: it is our mistake, not yours. Please report the command, the
+spec, and what `banach doctor` prints.
+""",
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SpecError([Diagnostic(USAGE, message, fix=f"see `{self.prog} --help`")])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; the answer is its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    texts: dict[str, str] = {}
+    try:
+        options = _parser().parse_args(given)
+        return options.work(options, texts)
+    except SpecError as wrong:
+        return _fail(wrong.diagnostics, texts, "--json" in given, WRONG)
+    except RunError as wrong:
+        return _fail([wrong.diagnostic], texts, "--json" in given, WRONG)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as bug:  # whatever reaches this line is ours
+        if os.environ.get("BANACH_TRACEBACK"):
+            raise
+        place = bug.__traceback__
+        while place and place.tb_next:
+            place = place.tb_next
+        where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else "?"
+        message = f"{type(bug).__name__} at {where}: {str(bug)[:300]}"
+        fix = "report it, with the command and the spec; BANACH_TRACEBACK=1 shows the whole trace"
+        return _fail([Diagnostic(BUG, message, fix=fix)], texts, "--json" in given, OURS)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="banach", description="Checks, compiles and runs iterative models written in YAML.")
+    parser.add_argument("--version", action="version", version=f"banach {telling.version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, work: Callable[..., int], about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about)
+        made.set_defaults(work=work)
+        return made
+
+    check = command("check", _check, "reads, types and certifies a spec")
+    check.add_argument("spec")
+    check.add_argument("--strict", action="store_true", help="exit 4 if anything is unknown")
+    check.add_argument("-v", "--verbose", action="store_true", help="show every hypothesis")
+    check.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    compile_ = command("compile", _compile, "checks a spec and writes one file")
+    compile_.add_argument("spec")
+    compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
+    compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
+    compile_.add_argument("--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model")
+
+    run = command("run", _run, "runs a spec or a compiled model")
+    run.add_argument("model", help="a spec or a .onnx file")
+    run.add_argument("--input", action="append", default=[], metavar="NAME=FILE-or-NUMBER")
+    run.add_argument("-o", "--output", help="a folder for the outputs")
+    run.add_argument("--backend", choices=("onnx", "fx", "oracle"), default="onnx")
+    run.add_argument("--json", action="store_true")
+
+    verify = command("verify", _verify, "checks the certificate inside a compiled model again")
+    verify.add_argument("model")
+    verify.add_argument("--json", action="store_true")
+
+    explain = command("explain", _explain, "the page of a diagnostic, or of a name of the library")
+    explain.add_argument("name")
+
+    list_ = command("list", _list, "what there is, one line each")
+    list_.add_argument("kind", nargs="?", choices=telling.KINDS)
+    list_.add_argument("--json", action="store_true")
+
+    graph = command("graph", _graph, "the graph of a spec")
+    graph.add_argument("spec")
+    graph.add_argument("--stage", choices=("elaborated", "reverse"), default="elaborated")
+    graph.add_argument("-o", "--output")
+
+    doctor = command("doctor", _doctor, "what is installed, and what works")
+    doctor.add_argument("--json", action="store_true")
+    return parser
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+def _load(path: str, texts: dict[str, str]) -> Model:
+    from banach.compiler import source
+
+    texts[path] = source.read_text(path)
+    return Model(texts[path], path, Path(path).parent)
+
+
+def _check(options: Any, texts: dict[str, str]) -> int:
+    report = _load(options.spec, texts).check()
+    _say(render(report.diagnostics, texts, _coloured()))
+    if options.json:
+        _document(report.to_json())
+    else:
+        for certificate in report.certificates.values():
+            print(telling.certificate(certificate, options.verbose))
+    return report.exit_code(options.strict)
+
+
+def _compile(options: Any, texts: dict[str, str]) -> int:
+    model = _load(options.spec, texts)
+    code = _refused(model, texts)
+    if code != FINE:
+        return code
+    target: Any = model
+    if options.gradient:
+        output, colon, inputs = options.gradient.partition(":")
+        if not colon or not inputs:
+            raise SpecError([Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")])
+        target = model.reverse(output, inputs.split(","))
+    target.compile(options.output, to=options.to)
+    for certificate in model.report.certificates.values():
+        print(telling.certificate(certificate, False))
+    print(f"wrote {options.output}{_size(Path(options.output))}")
+    return FINE
+
+
+def _refused(model: Model, texts: dict[str, str]) -> int:
+    """Says what stands against the model; anything but FINE ends the command."""
+    report = model.check()
+    _say(render(report.diagnostics, texts, _coloured()))
+    return report.exit_code()
+
+
+def _run(options: Any, texts: dict[str, str]) -> int:
+    from banach.backends import arrays
+
+    certificates: Sequence[dict[str, Any]] = ()
+    if options.model.endswith(".onnx"):
+        from banach.backends.onnx.run import load
+
+        artifact = load(options.model)
+        certificates = arrays.certificates(artifact.metadata)
+    else:
+        model = _load(options.model, texts)
+        code = _refused(model, texts)
+        if code != FINE:
+            return code
+        artifact = model.compile(to=options.backend)
+        certificates = [c.to_json() for c in model.report.certificates.values()]
+    given = arrays.read_inputs(options.input, artifact.inputs)
+    found = artifact.run(given)
+    summary = arrays.summary(found, certificates)
+    files = arrays.write(found, Path(options.output)) if options.output else []
+    if options.json:
+        _document({"outputs": arrays.as_json(found), "solves": summary, "files": [str(f) for f in files]})
+    else:
+        print(arrays.table(found, summary))
+        for file in files:
+            print(f"wrote {file}")
+    return FINE if all(row["status"] == "converged" for row in summary) else NOT_CONVERGED
+
+
+def _verify(options: Any, texts: dict[str, str]) -> int:
+    from banach.backends.onnx.run import load
+    from banach.backends.onnx.verifier import verify
+
+    found = verify(load(options.model).model)
+    if options.json:
+        _document({"ok": found.ok, "checked": found.checked, "failed": found.failed, "trusted": found.trusted})
+    else:
+        for mark, lines in (("checked", found.checked), ("trusted", found.trusted), ("FAILED", found.failed)):
+            for line in lines:
+                print(f"{mark:8} {line}")
+        print("the certificate holds" if found.ok else "the certificate does not hold for this file")
+    return FINE if found.ok else WRONG
+
+
+def _explain(options: Any, texts: dict[str, str]) -> int:
+    print(telling.explain(options.name))
+    return FINE
+
+
+def _list(options: Any, texts: dict[str, str]) -> int:
+    rows = telling.listing(options.kind)
+    if options.json:
+        _document({kind: [{"name": name, "doc": doc} for name, doc in found] for kind, found in rows.items()})
+        return FINE
+    for kind, found in rows.items():
+        print(f"{kind}:")
+        width = max((len(name) for name, _ in found), default=0)
+        for name, doc in found:
+            print(f"  {name:{width}}  {doc}")
+    return FINE
+
+
+def _graph(options: Any, texts: dict[str, str]) -> int:
+    from banach.ir.reverse import reverse
+    from banach.ir.text import print_graph
+
+    graph = _load(options.spec, texts).graph
+    text = print_graph(reverse(graph) if options.stage == "reverse" else graph)
+    if options.output:
+        Path(options.output).write_text(text, encoding="utf-8")
+        print(f"wrote {options.output}")
+    else:
+        print(text)
+    return FINE
+
+
+def _doctor(options: Any, texts: dict[str, str]) -> int:
+    found = telling.doctor()
+    if options.json:
+        _document(found)
+    else:
+        for name, told in found.items():
+            print(f"{name:12} {told}")
+    return FINE
+
+
+# --- speaking ---------------------------------------------------------------------------------------------
+
+
+def _fail(diagnostics: Sequence[Diagnostic], texts: dict[str, str], as_json: bool, code: int) -> int:
+    _say(render(diagnostics, texts, _coloured()))
+    if as_json:
+        _document({"ok": False, "diagnostics": [diagnostic_json(d) for d in diagnostics], "certificates": []})
+    return code
+
+
+def _say(text: str) -> None:
+    if text:
+        print(text, file=sys.stderr)
+
+
+def _document(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _coloured() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+def _size(path: Path) -> str:
+    return f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
+
+

@@ -1,0 +1,213 @@
+"""Operations on things: done at once where everything is known, else added to the graph.
+
+Numbers stay exact rationals as long as they can; tables are worked out by the oracle in float64; the rest
+becomes an operation of the graph, in the spec's precision.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from banach.compiler.elaboration.problem import WRONG_KIND, WRONG_SHAPE, refuse
+from banach.compiler.elaboration.scope import Scope
+from banach.compiler.elaboration.things import Extent, Map, Number, Table, Tensor, Truth, describe
+from banach.compiler.facts import quantity as q
+from banach.ir.graph import infer
+from banach.ir.primitive import page
+from banach.ir.span import Span
+from banach.ir.tensor_type import TensorType, TypeMismatch
+
+PRIMITIVE = {
+    "+": "add",
+    "-": "subtract",
+    "*": "multiply",
+    "/": "divide",
+    "**": "power",
+    "<": "less",
+    "<=": "less_equal",
+    "==": "equal",
+    "and": "and",
+    "or": "or",
+}
+_LARGEST_POWER = 64  # an exact power beyond this is worked out in floats
+_LARGEST_TABLE = 1 << 26  # entries of a table that is made before the run
+
+
+def binary(op: str, left: Any, right: Any, scope: Scope, span: Span | None) -> Any:
+    """left op right for tensors and numbers, where op is a key of PRIMITIVE or one of > >= !=."""
+    if op in (">", ">="):
+        return binary("<" if op == ">" else "<=", right, left, scope, span)
+    if op == "!=":
+        return apply("not", [binary("==", left, right, scope, span)], scope, span)
+    for side in (left, right):
+        if not is_tensor(side):
+            raise refuse(WRONG_KIND, f"`{op}` does not take {describe(side)}", span)
+    exact = _exact(op, left, right)
+    if exact is not None:
+        return exact
+    if op == "**":
+        return _power(left, right, scope, span)
+    result = apply(PRIMITIVE[op], [left, right], scope, span)
+    return _enclosed(op, left, right, result)
+
+
+def is_tensor(thing: Any) -> bool:
+    """Whether a thing has entries: a number, a table, a size, or a tensor of the running program."""
+    return isinstance(thing, Number | Truth | Table | Extent | Tensor)
+
+
+def is_known(thing: Any) -> bool:
+    """Whether a tensor is known before the run."""
+    return isinstance(thing, Number | Truth | Table)
+
+
+def type_of(thing: Any, scope: Scope) -> TensorType:
+    """The type that a tensor has, or would have, in the graph."""
+    match thing:
+        case Tensor(value):
+            return value.type
+        case Table(array):
+            return TensorType(scope.precision if array.dtype.kind == "f" else str(array.dtype), array.shape)
+        case Truth():
+            return TensorType("bool")
+        case _:
+            return TensorType(scope.precision)
+
+
+def apply(name: str, operands: Sequence[Any], scope: Scope, span: Span | None, **attributes: Any) -> Any:
+    """A primitive applied to tensors: at once when all are known, else as an operation of the graph."""
+    definition = page(name)
+    try:
+        if operands and all(map(is_known, operands)):
+            arrays = [as_array(operand) for operand in operands]
+            arrays = arrays if definition.core is None else _common(arrays)
+            types = infer(name, [TensorType(str(a.dtype), a.shape) for a in arrays], attributes)
+            _bound(types[0], span)
+            return from_array(definition.evaluate(*arrays, **attributes))
+        leader = next((type_of(o, scope) for o in operands if isinstance(o, Tensor | Table)), None)
+        values = [scope.value(operand, leader_for(operand, leader), span) for operand in operands]
+        return Tensor(scope.build.op(name, *values, place=span, **attributes))
+    except TypeMismatch as mismatch:
+        raise refuse(WRONG_SHAPE, str(mismatch), span) from None
+    except ValueError as wrong:
+        raise refuse(WRONG_KIND, str(wrong), span) from None
+
+
+def leader_for(operand: Any, leader: TensorType | None) -> TensorType | None:
+    """A bare number beside an integer tensor is an integer; anything else keeps its own dtype."""
+    if isinstance(operand, Number) and leader is not None and leader.dtype != "bool":
+        return leader
+    return None
+
+
+def as_array(thing: Any) -> np.ndarray:
+    """A known tensor as numpy has it, reals in float64."""
+    match thing:
+        case Number(value):
+            return np.asarray(float(value))
+        case Truth(value):
+            return np.asarray(value)
+        case _:
+            return thing.array
+
+
+def from_array(array: np.ndarray, label: str = "") -> Table:
+    """A table from numpy: reals in float64, integers in int64."""
+    kind = {"f": np.float64, "i": np.int64, "u": np.int64, "b": np.bool_}[np.asarray(array).dtype.kind]
+    return Table(np.asarray(array, kind), label)
+
+
+def _common(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Integers beside reals become reals, as in the text `2 * count(n) / n`."""
+    if any(a.dtype.kind == "f" for a in arrays):
+        return [a.astype(np.float64) if a.dtype.kind == "i" else a for a in arrays]
+    return list(arrays)
+
+
+def _bound(type: TensorType, span: Span | None) -> None:
+    entries = 1
+    for size in type.shape:
+        entries *= size  # type: ignore[assignment]
+    if entries > _LARGEST_TABLE:
+        raise refuse(WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span)
+
+
+def _exact(op: str, left: Any, right: Any) -> Any | None:
+    """The result where both are exact numbers or truth values and it is one too."""
+    if isinstance(left, Truth) and isinstance(right, Truth) and op in ("and", "or"):
+        return Truth(left.value and right.value if op == "and" else left.value or right.value)
+    if not (isinstance(left, Number) and isinstance(right, Number)):
+        return None
+    a, b = left.value, right.value
+    match op:
+        case "+":
+            return Number(a + b)
+        case "-":
+            return Number(a - b)
+        case "*":
+            return Number(a * b)
+        case "/" if b:
+            return Number(a / b)
+        case "**" if b.denominator == 1 and abs(b) <= _LARGEST_POWER and (a or b >= 0):
+            return Number(a ** int(b))
+        case "<":
+            return Truth(a < b)
+        case "<=":
+            return Truth(a <= b)
+        case "==":
+            return Truth(a == b)
+    return None
+
+
+def _power(base: Any, exponent: Any, scope: Scope, span: Span | None) -> Any:
+    """x², x³ and √x by products and roots; they hold for negative x too, where `power` does not."""
+    if isinstance(exponent, Number):
+        power = exponent.value
+        if power == 2:
+            return _enclosed("**", base, exponent, apply("square", [base], scope, span))
+        if power == Fraction(1, 2):
+            return _enclosed("**", base, exponent, apply("sqrt", [base], scope, span))
+        if power.denominator == 1 and 3 <= power <= 8:
+            product = base
+            for _ in range(int(power) - 1):
+                product = binary("*", product, base, scope, span)
+            return product
+        if power == -1:
+            return binary("/", Number(Fraction(1)), base, scope, span)
+    return apply("power", [base, exponent], scope, span)
+
+
+def _enclosed(op: str, left: Any, right: Any, result: Any) -> Any:
+    """The result with its enclosure, where both operands are scalars that have one."""
+    if op not in ("+", "-", "*", "/", "**") or not isinstance(result, Tensor):
+        return result
+    a, b = quantity_of(left), quantity_of(right)
+    if a is None or b is None:
+        return result
+    return Tensor(result.value, result.label, q.combine(op, a, b))
+
+
+def quantity_of(thing: Any) -> q.Quantity | None:
+    """The enclosure of a scalar; None where there is none."""
+    match thing:
+        case Number(value):
+            return q.number(value)
+        case Tensor(_, _, quantity):
+            return quantity
+        case Table(array) if array.ndim == 0 and np.isfinite(array):
+            return q.number(Fraction(float(array)))
+    return None
+
+
+def is_map(thing: Any) -> bool:
+    """Whether a thing can be applied: a map, or a matrix."""
+    return isinstance(thing, Map) or (is_matrix(thing))
+
+
+def is_matrix(thing: Any) -> bool:
+    """Whether a thing is a table or tensor with two axes."""
+    if isinstance(thing, Table):
+        return thing.array.ndim == 2
+    return isinstance(thing, Tensor) and thing.value.type.rank == 2

@@ -1,0 +1,32 @@
+"""What the meaning of a formula depends on, besides its names."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from banach.compiler import syntax
+from banach.compiler.elaboration.scope import Scope
+from banach.compiler.elaboration.things import Environment, Map
+from banach.ir.span import Span
+from banach.ir.tensor_type import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where operations go (`scope`), and the type of the unknown of the solve around, if any (`domain`).
+
+    `evaluate` and `apply` are those of formulas.py, handed down so that lower modules can call them.
+    """
+
+    scope: Scope
+    evaluate: Callable[[syntax.Node, Environment, "Context"], Any]
+    apply: Callable[[Map, Sequence[Any], "Context", Span | None], Any]
+    domain: TensorType | None = None
+
+    def within(self, scope: Scope) -> "Context":
+        """The same, with operations going elsewhere."""
+        return replace(self, scope=scope)
+
+    def about(self, domain: TensorType) -> "Context":
+        """The same, about an unknown of this type."""
+        return replace(self, domain=domain)

@@ -1,0 +1,279 @@
+"""The meaning of a formula: a number, a table, a tensor of the graph, a map or a function."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from banach.compiler import library, syntax
+from banach.compiler.elaboration import arithmetic, indexing, maps, vocabulary
+from banach.compiler.elaboration.arithmetic import is_map, is_tensor
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.problem import (
+    UNKNOWN_NAME,
+    WRONG_ARGUMENTS,
+    WRONG_KIND,
+    Silent,
+    refuse,
+)
+from banach.compiler.elaboration.things import (
+    Broken,
+    Environment,
+    Extent,
+    Function,
+    Map,
+    Number,
+    Operator,
+    Partial,
+    Several,
+    Tensor,
+    Truth,
+    Word,
+    describe,
+)
+from banach.ir.diagnostic import suggest
+from banach.ir.graph import PRIMITIVES
+from banach.ir.primitive import page
+from banach.ir.primitives.elementwise import Elementwise
+from banach.ir.shelf import pages
+from banach.ir.span import Span
+
+
+class Solver:
+    """A page of a solver with its arguments: what `method:` takes."""
+
+    __slots__ = ("arguments", "page")
+
+    def __init__(self, page: library.Page, arguments: tuple[Any, ...]):
+        self.page = page
+        self.arguments = arguments
+
+
+def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
+    """The meaning of a formula. SpecError: it has none. Silent: a name in it has failed before."""
+    match node:
+        case syntax.Number(value):
+            return Number(Fraction(value))
+        case syntax.Text(value):
+            return Word(value)
+        case syntax.Name(id, span):
+            return _name(id, span, names)
+        case syntax.Primed(name, span):
+            found = names.find(f"{name}'")
+            if found is None:
+                fix = f"write `{name}`, or give `{name}` an equation in `next:`"
+                raise refuse(UNKNOWN_NAME, f"there is no new value of `{name}` here", span, fix=fix)
+            return found
+        case syntax.Hole(span):
+            raise refuse(WRONG_KIND, "a hole `_` stands only among the arguments of a map", span)
+        case syntax.Unary(op, operand, span):
+            return _unary(op, evaluate(operand, names, context), context, span)
+        case syntax.Binary(op, left, right, span):
+            return _binary(op, evaluate(left, names, context), evaluate(right, names, context), context, span)
+        case syntax.Compare(op, left, right, span):
+            sides = evaluate(left, names, context), evaluate(right, names, context)
+            return arithmetic.binary(op, *sides, context.scope, span)
+        case syntax.Call():
+            return _call(node, names, context)
+        case syntax.Index(base, items, span):
+            return indexing.index(evaluate(base, names, context), items, names, context, span)
+        case syntax.Attribute(base, name, span):
+            return _attribute(base, name, span, names)
+        case syntax.Tuple(items) | syntax.List(items):
+            return Several(tuple(evaluate(item, names, context) for item in items))
+        case syntax.Conditional(condition, then, otherwise, span):
+            return _choose(*(evaluate(n, names, context) for n in (condition, then, otherwise)), context, span)
+    raise refuse(WRONG_KIND, "this has no meaning here", node.span)
+
+
+def _name(id: str, span: Span, names: Environment) -> Any:
+    found = names.find(id)
+    if isinstance(found, Broken):
+        raise Silent
+    if found is not None:
+        return found
+    if id in vocabulary.CONSTANTS:
+        return vocabulary.CONSTANTS[id]
+    if id in vocabulary.FUNCTIONS or _is_elementwise(id):
+        return vocabulary.Spoken(id)
+    found = library.find(id)
+    if found is not None:
+        return found
+    known = [*names.visible(), *vocabulary.FUNCTIONS, *vocabulary.CONSTANTS, *_elementwise()]
+    near = suggest(id, [*known, *(name for kind in library.FOLDERS for name in library.names(kind))])
+    label = f"did you mean `{near}`?" if near else ""
+    fix = f"write `{near}`" if near else "define it under `operators:`, `parameters:` or `inputs:`"
+    raise refuse(UNKNOWN_NAME, f"there is nothing called `{id}`", span, fix=fix, label=label)
+
+
+def _attribute(base: syntax.Node, name: str, span: Span, names: Environment) -> Any:
+    if isinstance(base, syntax.Name):
+        found = names.find(f"{base.id}.{name}")
+        if found is not None:
+            return found
+    raise refuse(UNKNOWN_NAME, f"there is no `.{name}` here", span)
+
+
+def _is_elementwise(name: str) -> bool:
+    return name in pages(PRIMITIVES) and isinstance(page(name), Elementwise)
+
+
+def _elementwise() -> list[str]:
+    return [name for name in pages(PRIMITIVES) if _is_elementwise(name)]
+
+
+def _unary(op: str, operand: Any, context: Context, span: Span) -> Any:
+    if op == "not":
+        return Truth(not operand.value) if isinstance(operand, Truth) else _apply("not", operand, context, span)
+    if isinstance(operand, Number):
+        return Number(-operand.value if op == "-" else operand.value)
+    if isinstance(operand, Map):
+        return maps.scale(Number(Fraction(-1)), operand) if op == "-" else operand
+    return operand if op == "+" else _apply("negate", operand, context, span)
+
+
+def _apply(name: str, operand: Any, context: Context, span: Span) -> Any:
+    if not is_tensor(operand):
+        raise refuse(WRONG_KIND, f"`{name}` does not take {describe(operand)}", span)
+    return arithmetic.apply(name, [operand], context.scope, span)
+
+
+def _binary(op: str, left: Any, right: Any, context: Context, span: Span) -> Any:
+    sizes = _sizes(op, left, right)
+    if sizes is not None:
+        return sizes
+    if isinstance(left, Map) or isinstance(right, Map):
+        return _of_maps(op, left, right, context, span)
+    if op == "@":
+        return maps.times(left, right, context, span)
+    if op not in arithmetic.PRIMITIVE:
+        raise refuse(WRONG_KIND, f"`{op}` is for sizes and whole numbers that are known before the run", span)
+    return arithmetic.binary(op, left, right, context.scope, span)
+
+
+def _sizes(op: str, left: Any, right: Any) -> Any | None:
+    """Arithmetic of sizes: it stays a size where both are."""
+    if not (isinstance(left, Extent) or isinstance(right, Extent)) and op not in ("//", "%"):
+        return None
+    a, b = size_of(left), size_of(right)
+    if a is None or b is None or op not in ("+", "-", "*", "//", "%"):
+        return None
+    if op in ("//", "%") and b == 0:
+        return None
+    result = {"+": a + b, "-": a - b, "*": a * b}.get(op)
+    if result is None:
+        result = a // b if op == "//" else a - a // b * b
+    return Number(Fraction(result)) if isinstance(result, int) else Extent(result)
+
+
+def size_of(thing: Any) -> Any | None:
+    """A thing as a size: a whole number, or a named size."""
+    if isinstance(thing, Number) and thing.value.denominator == 1:
+        return int(thing.value)
+    return thing.size if isinstance(thing, Extent) else None
+
+
+def _of_maps(op: str, left: Any, right: Any, context: Context, span: Span) -> Any:
+    if op == "@" and isinstance(left, Map) and is_tensor(right) and not isinstance(right, Map):
+        return apply(left, [right], context, span)
+    if op == "@":
+        return maps.compose(left, right, span)
+    if op == "+":
+        return maps.add(left, right, span)
+    if op == "-":
+        return maps.add(left, maps.scale(Number(Fraction(-1)), maps.as_map(right, span)), span)
+    if op == "*" and is_tensor(left):
+        return maps.scale(left, right)
+    if op in ("*", "/") and is_tensor(right) and isinstance(left, Map):
+        factor = right if op == "*" else arithmetic.binary("/", maps.ONE, right, context.scope, span)
+        return maps.scale(factor, left)
+    raise refuse(WRONG_KIND, f"`{op}` does not take {describe(left)} and {describe(right)}", span)
+
+
+def _call(node: syntax.Call, names: Environment, context: Context) -> Any:
+    called = evaluate(node.function, names, context)
+    span = node.span
+    if isinstance(called, vocabulary.Spoken):
+        return _speak(called.name, node, names, context)
+    if isinstance(called, library.Page):
+        return instantiate(called, node, names, context)
+    if not is_map(called):
+        raise refuse(WRONG_KIND, f"{describe(called)} cannot be called", node.function.span)
+    if node.keywords:
+        raise refuse(WRONG_ARGUMENTS, "a map takes its arguments by place", node.keywords[0][1].span)
+    map = maps.as_map(called, span)
+    arguments = [None if isinstance(a, syntax.Hole) else evaluate(a, names, context) for a in node.arguments]
+    if any(argument is None for argument in arguments):
+        return Partial(map, tuple(arguments))
+    return apply(map, arguments, context, span)
+
+
+def _speak(name: str, node: syntax.Call, names: Environment, context: Context) -> Any:
+    """A word of the language itself."""
+    arguments = [evaluate(argument, names, context) for argument in node.arguments]
+    keywords = {key: evaluate(value, names, context) for key, value in node.keywords}
+    if name in vocabulary.FUNCTIONS:
+        return vocabulary.speak(name, arguments, keywords, context, node.span)
+    if len(arguments) != 1 or keywords:
+        raise refuse(WRONG_ARGUMENTS, f"`{name}` takes one argument, not {len(arguments) + len(keywords)}", node.span)
+    return _apply(name, arguments[0], context, node.span)
+
+
+def instantiate(found: library.Page, node: syntax.Call, names: Environment, context: Context) -> Any:
+    """A page of the library with its arguments, by place or by name."""
+    given = [evaluate(argument, names, context) for argument in node.arguments]
+    if len(given) > len(found.parameters):
+        raise _wrong_count(found, len(given), node.span)
+    bound = dict(zip(found.parameters, given))
+    for key, value in node.keywords:
+        if key not in found.parameters or key in bound:
+            near = suggest(key, found.parameters)
+            fix = f"write `{near}=...`" if near else f"it takes {', '.join(found.parameters) or 'nothing'}"
+            raise refuse(WRONG_ARGUMENTS, f"`{found.name}` takes no argument `{key}` here", value.span, fix=fix)
+        bound[key] = evaluate(value, names, context)
+    if len(bound) < len(found.parameters):
+        raise _wrong_count(found, len(bound), node.span)
+    if found.kind == "solver":
+        return Solver(found, tuple(bound[name] for name in found.parameters))
+    inner = Environment(bound)
+    for name, formula in found.where:
+        inner = inner.inner({name: evaluate(formula, inner, context)})
+    if found.kind == "function":
+        return Function(found, inner)
+    if "returns" not in found.formulas:
+        return evaluate(found.formulas["is"][1], inner, context)
+    return Operator(found, inner)
+
+
+def _wrong_count(found: library.Page, given: int, span: Span) -> Exception:
+    wanted = ", ".join(found.parameters)
+    message = f"`{found.name}({wanted})` takes {len(found.parameters)} arguments, not {given}"
+    return refuse(WRONG_ARGUMENTS, message, span, fix=f"see `banach explain {found.name}`")
+
+
+def _choose(condition: Any, then: Any, otherwise: Any, context: Context, span: Span) -> Any:
+    if isinstance(condition, Truth):
+        return then if condition.value else otherwise
+    if isinstance(then, Several) and isinstance(otherwise, Several) and len(then.items) == len(otherwise.items):
+        pairs = zip(then.items, otherwise.items)
+        return Several(tuple(_choose(condition, a, b, context, span) for a, b in pairs))
+    for side in (condition, then, otherwise):
+        if not is_tensor(side):
+            raise refuse(WRONG_KIND, f"`if` does not take {describe(side)}", span)
+    return arithmetic.apply("select", [condition, then, otherwise], context.scope, span)
+
+
+def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
+    """A map applied to its arguments."""
+    for argument in arguments:
+        if not is_tensor(argument):
+            raise refuse(WRONG_KIND, f"a map does not take {describe(argument)}", span)
+    return maps.apply(map, arguments, context, span)
+
+
+def context(scope: Any) -> Context:
+    """A fresh context for a graph."""
+    return Context(scope, evaluate, apply)
+
+
+Evaluate = Callable[[syntax.Node, Environment, Context], Any]
+__all__ = ["Solver", "Tensor", "apply", "context", "evaluate", "instantiate", "size_of"]

@@ -1,0 +1,67 @@
+"""Subscripts: entries and slices of a tensor, and the types real[m, n]."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from banach.compiler import syntax
+from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_KIND, refuse
+from banach.compiler.elaboration.things import Environment, Extent, Number, Several, describe
+from banach.ir.dims import Size
+from banach.ir.span import Span
+
+
+def index(base: Any, items: Sequence[Any], names: Environment, context: Context, span: Span) -> Any:
+    """base[items]: whole axes (`:`), slices and single entries with bounds that are known sizes."""
+    if isinstance(base, Several) and len(items) == 1:
+        return _part(base, context.evaluate(items[0], names, context), span)
+    if not arithmetic.is_tensor(base):
+        raise refuse(WRONG_KIND, f"{describe(base)} has no entries to choose from", span)
+    type = arithmetic.type_of(base, context.scope)
+    if len(items) > type.rank:
+        raise refuse(WRONG_KIND, f"{type} has {type.rank} axes, not {len(items)}", span)
+    result, dropped = base, []
+    for position, item in enumerate(items):
+        axis, size = position - type.rank, type.shape[position]
+        if isinstance(item, syntax.Slice):
+            start, stop = _bounds(item, size, names, context)
+        else:
+            start = _wrapped(_size(context.evaluate(item, names, context), item.span), size)
+            stop = start + 1
+            dropped.append(position)
+        if (start, stop) != (0, size):
+            result = arithmetic.apply("slice", [result], context.scope, span, axis=axis, start=start, stop=stop)
+    if dropped:
+        shape = arithmetic.type_of(result, context.scope).shape
+        kept = tuple(size for i, size in enumerate(shape) if i not in dropped)
+        result = arithmetic.apply("reshape", [result], context.scope, span, shape=kept)
+    return result
+
+
+def _part(several: Several, place: Any, span: Span) -> Any:
+    if isinstance(place, Number) and place.value.denominator == 1 and 0 <= place.value < len(several.items):
+        return several.items[int(place.value)]
+    raise refuse(WRONG_KIND, f"there are {len(several.items)} things, counted from 0", span)
+
+
+def _bounds(item: syntax.Slice, size: Size, names: Environment, context: Context) -> tuple[Size, Size]:
+    if item.step is not None:
+        raise refuse(WRONG_KIND, "a slice with a step is not supported", item.span)
+    start = 0 if item.start is None else _wrapped(_size(context.evaluate(item.start, names, context), item.span), size)
+    stop = size if item.stop is None else _wrapped(_size(context.evaluate(item.stop, names, context), item.span), size)
+    return start, stop
+
+
+def _size(thing: Any, span: Span) -> Size:
+    if isinstance(thing, Extent):
+        return thing.size
+    if isinstance(thing, Number) and thing.value.denominator == 1:
+        return int(Fraction(thing.value))
+    raise refuse(NOT_KNOWN_YET, f"a place that is known before the run is wanted here, not {describe(thing)}", span)
+
+
+def _wrapped(place: Size, size: Size) -> Size:
+    """Negative places count from the end."""
+    return size + place if isinstance(place, int) and place < 0 else place

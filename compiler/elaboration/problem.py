@@ -1,0 +1,71 @@
+"""Mistakes that a formula can hold, found while it is given its meaning."""
+
+from banach.ir.diagnostic import Code, Diagnostic, SpecError
+from banach.ir.span import Span
+
+UNKNOWN_NAME = Code(
+    "B201",
+    "unknown-name",
+    """A formula uses a name that is defined nowhere: neither in the spec, nor in the library.
+
+    wrong    outputs: {coefficients: x_hat}
+    right    outputs: {coefficients: x}
+
+`banach list` shows the names of the library.
+""",
+)
+WRONG_SHAPE = Code(
+    "B202",
+    "shapes-do-not-fit",
+    """An operation was given tensors whose shapes or dtypes do not go together.
+
+Operands of + - * / are aligned at their last axis, and an axis of 1 stretches. `A @ x` takes as many columns
+of A as x has entries. The message shows both shapes, and the notes where they come from.
+""",
+)
+WRONG_KIND = Code(
+    "B203",
+    "wrong-kind",
+    """Something was used as what it is not: a number was called, a map was added to a tensor, a tensor was
+given where a function is wanted.
+
+    wrong    prox(A, t)(v)        A is a matrix
+    right    prox(l1(lam), t)(v)
+""",
+)
+WRONG_ARGUMENTS = Code(
+    "B204",
+    "wrong-arguments",
+    """A map, a function or a page of the library was given too few arguments, too many, or one that it does
+not know. `banach explain NAME` shows what it takes.
+""",
+)
+RECURSIVE = Code(
+    "B205",
+    "recursive-definition",
+    """Definitions use each other in a circle, so none of them has a meaning.
+
+    wrong    operators:
+               F(x): G(x) + 1
+               G(x): F(x) / 2
+
+What feeds back is written as a `solve` or a `scan`, which says where it starts and when it stops.
+""",
+)
+NOT_KNOWN_YET = Code(
+    "B206",
+    "not-known-before-the-run",
+    """A place that is read when the spec is compiled was given something that is known only when it runs.
+
+Sizes, numbers of repetitions and options in words must be known when the spec is compiled.
+""",
+)
+
+
+class Silent(Exception):
+    """A formula reads a name whose definition has failed and has been reported already."""
+
+
+def refuse(code: Code, message: str, span: Span | None, fix: str = "", label: str = "", why: str = "") -> SpecError:
+    """A single mistake, as an exception to raise."""
+    return SpecError([Diagnostic(code, message, span, label=label, why=why, fix=fix)])

@@ -1,0 +1,89 @@
+"""Where a formula puts its operations: one graph under construction, and those around it.
+
+Regions are closed, so a tensor of an outer graph that a formula reads inside a region becomes a capture: an
+input of the region, and an operand of the operation that holds it. Constants are simply repeated.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from banach.compiler.elaboration.things import Extent, Number, Table, Tensor, Truth
+from banach.ir.graph import Builder, Value
+from banach.ir.span import Span
+from banach.ir.tensor import Tensor as Constant
+from banach.ir.tensor_type import FLOATS, TensorType, numpy_dtype
+
+
+class Scope:
+    """A graph under construction, the dtype of its reals, and what it captures from outside."""
+
+    def __init__(self, name: str, precision: str, outer: "Scope | None" = None):
+        self.build = Builder(name)
+        self.precision = precision
+        self.outer = outer
+        self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
+        self._made: dict[int, tuple[Any, Value]] = {}  # by identity; the thing itself is kept alive with it
+
+    def inner(self, name: str) -> "Scope":
+        """The scope of a region inside this one."""
+        return Scope(name, self.precision, self)
+
+    def value(self, thing: Any, like: TensorType | None = None, place: Span | None = None) -> Value:
+        """The thing as a value of this graph; numbers take the dtype of `like`, or the spec's precision."""
+        dtype = like.dtype if like else self.precision
+        match thing:
+            case Tensor(value):
+                return self.bring(value)
+            case Number(number):
+                return self.build.scalar(_exact_in(number, dtype), dtype)
+            case Truth(truth):
+                return self.build.scalar(truth, "bool")
+            case Table():
+                return self._table(thing, place)
+            case Extent(size):
+                return self.build.op("extent", size=size, dtype=dtype, place=place)
+            case _:
+                raise TypeError(f"{type(thing).__name__} is no tensor")
+
+    def bring(self, value: Value) -> Value:
+        """A value of this graph or of one around it, as a value of this graph."""
+        if value.builder is self.build:
+            return value
+        constant = value.builder.constant_of(value)
+        if constant is not None:
+            return self._repeat(constant)
+        key = (id(value.builder), value.id)
+        if key not in self.captured:
+            if self.outer is None:
+                raise ValueError("a value of another graph")
+            outer = self.outer.bring(value)
+            self.captured[key] = (outer, self.build.input(f"captured.{len(self.captured)}", value.type))
+        return self.captured[key][1]
+
+    def _repeat(self, constant: Constant) -> Value:
+        array = constant.array
+        if array.ndim == 0:
+            return self.build.scalar(array.item(), str(array.dtype))
+        if id(constant) not in self._made:
+            self._made[id(constant)] = (constant, self.build.constant(constant))
+        return self._made[id(constant)][1]
+
+    def _table(self, table: Table, place: Span | None) -> Value:
+        if id(table) not in self._made:
+            self._made[id(table)] = (table, self.build.constant(stored(table, self.precision), place))
+        return self._made[id(table)][1]
+
+
+def stored(table: Table, precision: str) -> np.ndarray:
+    """The array that the compiled model holds for a table."""
+    return table.array.astype(numpy_dtype(precision)) if table.array.dtype.kind == "f" else table.array
+
+
+def _exact_in(number: Fraction, dtype: str) -> float | int:
+    if dtype in FLOATS:
+        return float(number)
+    if number.denominator != 1:
+        raise ValueError(f"{float(number):g} is no integer")
+    return int(number)

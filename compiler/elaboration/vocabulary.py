@@ -1,0 +1,333 @@
+"""The words of the language itself: what a formula can call without defining it.
+
+Every function below with a docstring is a word. `arguments` are things, `keywords` things by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from banach.compiler.elaboration import arithmetic, maps, measure
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.things import (
+    Composed,
+    Extent,
+    Function,
+    Gradient,
+    Identity,
+    Map,
+    Number,
+    Prox,
+    Several,
+    Table,
+    Tensor,
+    Truth,
+    describe,
+)
+from banach.ir.dims import Size
+from banach.ir.span import Span
+
+CONSTANTS: dict[str, Any] = {
+    "I": Identity(),
+    "true": Truth(True),
+    "false": Truth(False),
+    "pi": Table(np.asarray(np.pi)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A word of the language, before it is called."""
+
+    name: str
+
+
+Arguments = Sequence[Any]
+
+
+def speak(name: str, arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """A word with its arguments. SpecError: it does not take them."""
+    word = FUNCTIONS[name]
+    least, most, names = word.takes
+    if not least <= len(arguments) <= most or any(key not in names for key in keywords):
+        raise refuse(WRONG_ARGUMENTS, f"`{name}` is called as `{word.usage}`", span, fix=f"write `{word.usage}`")
+    return word.work(arguments, keywords, context, span)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word: how it is called, how many arguments it takes, and which keywords."""
+
+    usage: str
+    takes: tuple[int, int, tuple[str, ...]]
+    doc: str
+    work: Any
+
+
+FUNCTIONS: dict[str, Word] = {}
+
+
+def _word(usage: str, least: int, most: int, *keywords: str) -> Any:
+    def enter(work: Any) -> Any:
+        FUNCTIONS[usage.split("(")[0]] = Word(usage, (least, most, keywords), work.__doc__, work)
+        return work
+
+    return enter
+
+
+# --- making tensors ---------------------------------------------------------------------------------------
+
+
+@_word("zeros(n, ...)", 0, 8)
+def _zeros(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Zeros of the given sizes."""
+    return _filled(0.0, arguments, context, span)
+
+
+@_word("ones(n, ...)", 0, 8)
+def _ones(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Ones of the given sizes."""
+    return _filled(1.0, arguments, context, span)
+
+
+@_word("eye(n)", 1, 1)
+def _eye(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The identity matrix."""
+    return Table(np.eye(_fixed(arguments[0], span)))
+
+
+@_word("count(n)", 1, 1)
+def _count(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The numbers 0, 1, ..., n - 1, as reals."""
+    size = sizes(arguments, span)[0]
+    if isinstance(size, int):
+        return Table(np.arange(size, dtype=np.float64))
+    return Tensor(context.scope.build.op("count", size=size, dtype=context.scope.precision, place=span))
+
+
+@_word("circulant(c)", 1, 1)
+def _circulant(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The matrix whose row i is c, turned by i places: C[i, j] = c[(i - j) mod n]."""
+    (c,) = _tensors(arguments, span)
+    type = arithmetic.type_of(c, context.scope)
+    if type.rank != 1 or not isinstance(type.shape[0], int):
+        raise refuse(WRONG_KIND, f"`circulant` takes a vector of known size, not {type}", span)
+    n = type.shape[0]
+    places = (np.arange(n)[:, None] - np.arange(n)[None, :]) % n
+    return arithmetic.apply("take", [c, Table(places)], context.scope, span, axis=-1)
+
+
+# --- reductions -------------------------------------------------------------------------------------------
+
+
+@_word("sum(x, axis=k)", 1, 1, "axis")
+def _sum(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The sum of all entries, or along one axis."""
+    return _reduced("sum", arguments[0], keywords, context, span)
+
+
+@_word("mean(x, axis=k)", 1, 1, "axis")
+def _mean(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The mean of all entries, or along one axis."""
+    (x,) = _tensors(arguments, span)
+    type = arithmetic.type_of(x, context.scope)
+    total = _reduced("sum", x, keywords, context, span)
+    count: Size = 1
+    for axis in _axes(type.rank, keywords, span):
+        count = count * type.shape[axis]
+    many = Number(Fraction(count)) if isinstance(count, int) else Extent(count)
+    return arithmetic.binary("/", total, many, context.scope, span)
+
+
+@_word("norm(x)", 1, 1)
+def _norm(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The Euclidean norm of a tensor; the operator norm of a linear map (an upper bound of it)."""
+    (x,) = arguments
+    if isinstance(x, Map):
+        return _lipschitz(arguments, keywords, context, span)
+    type = arithmetic.type_of(*_tensors(arguments, span), context.scope)
+    return arithmetic.apply("norm", [x], context.scope, span, axes=tuple(range(-type.rank, 0)))
+
+
+@_word("dot(x, y)", 2, 2)
+def _dot(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The inner product: the sum of the products of all entries."""
+    x, y = _tensors(arguments, span)
+    product = arithmetic.binary("*", x, y, context.scope, span)
+    return _reduced("sum", product, {}, context, span)
+
+
+@_word("max(x, y, ...)", 1, 8)
+def _max(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The largest entry of one tensor, or the larger of several, entry by entry."""
+    return _extremum("maximum", arguments, context, span)
+
+
+@_word("min(x, y, ...)", 1, 8)
+def _min(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The smallest entry of one tensor, or the smaller of several, entry by entry."""
+    return _extremum("minimum", arguments, context, span)
+
+
+# --- rearrangements ---------------------------------------------------------------------------------------
+
+
+@_word("transpose(A)", 1, 1)
+def _transpose(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The transpose of a matrix."""
+    return maps.transpose(*_tensors(arguments, span), context, span)
+
+
+@_word("reshape(x, n, ...)", 1, 8)
+def _reshape(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The same entries under another shape."""
+    (x,) = _tensors(arguments[:1], span)
+    return arithmetic.apply("reshape", [x], context.scope, span, shape=sizes(arguments[1:], span))
+
+
+@_word("stop_gradient(x)", 1, 1)
+def _stop_gradient(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The same value, held constant by every derivative."""
+    return arithmetic.apply("stop_gradient", _tensors(arguments, span), context.scope, span)
+
+
+@_word("soft_threshold(x, t)", 2, 2)
+def _soft_threshold(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Every entry moved towards zero by t, and no further."""
+    return arithmetic.apply("soft_threshold", _tensors(arguments, span), context.scope, span)
+
+
+# --- maps and functions -----------------------------------------------------------------------------------
+
+
+@_word("grad(f)", 1, 1)
+def _grad(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The gradient of a real-valued map, as a map."""
+    return Gradient(maps.as_map(arguments[0], span))
+
+
+@_word("prox(g, t)", 2, 2)
+def _prox(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The proximal map of t·g: x ↦ argmin_u g(u) + ‖u - x‖²/(2t)."""
+    g, t = arguments
+    if not isinstance(g, Function) or "prox" not in g.page.formulas:
+        fix = "`banach list functions` shows those that have one"
+        raise refuse(WRONG_KIND, f"there is no proximal map of {describe(g)}", span, fix=fix)
+    return Prox(g, *_tensors([t], span))
+
+
+@_word("adjoint(K)", 1, 1)
+def _adjoint(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The adjoint of a linear map."""
+    return maps.adjoint(arguments[0], span)
+
+
+@_word("compose(f, g, ...)", 1, 16)
+def _compose(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """x ↦ f(g(x))."""
+    composed = maps.as_map(arguments[0], span)
+    for inner in arguments[1:]:
+        composed = Composed(composed, maps.as_map(inner, span))
+    return composed
+
+
+@_word("chain(f, g, ...)", 1, 16)
+def _chain(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """First f, then g: x ↦ g(f(x))."""
+    return _compose(arguments[::-1], keywords, context, span)
+
+
+@_word("lipschitz(F)", 1, 1)
+def _lipschitz(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """A guaranteed upper bound of the Lipschitz constant of a map in the Euclidean norm."""
+    return measure.upper_bound(measure.lipschitz(arguments[0], context, span), context, span)
+
+
+@_word("strong_convexity(f)", 1, 1)
+def _strong_convexity(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """A guaranteed lower bound of the strong convexity of a function."""
+    return measure.lower_bound(measure.fact("strong_convexity", arguments[0], context, span), context, span)
+
+
+# --- what the words share ---------------------------------------------------------------------------------
+
+
+def sizes(things: Arguments, span: Span) -> tuple[Size, ...]:
+    """Things as sizes. SpecError: one is no size."""
+    flat = things[0].items if len(things) == 1 and isinstance(things[0], Several) else things
+    found: list[Size] = []
+    for thing in flat:
+        if isinstance(thing, Extent):
+            found.append(thing.size)
+        elif isinstance(thing, Number) and thing.value.denominator == 1 and thing.value >= 0:
+            found.append(int(thing.value))
+        else:
+            fix = "write a whole number, or a name from `sizes:`"
+            raise refuse(NOT_KNOWN_YET, f"a size is wanted here, not {describe(thing)}", span, fix=fix)
+    return tuple(found)
+
+
+def _fixed(thing: Any, span: Span) -> int:
+    (size,) = sizes([thing], span)
+    if not isinstance(size, int):
+        raise refuse(NOT_KNOWN_YET, f"the size {size} is known only when the model runs", span)
+    return size
+
+
+def _filled(number: float, arguments: Arguments, context: Context, span: Span) -> Any:
+    shape = sizes(arguments, span)
+    if all(isinstance(size, int) for size in shape) and _entries(shape) <= 1 << 16:
+        return Table(np.full(shape, number))  # type: ignore[arg-type]
+    scalar = context.scope.build.scalar(number, context.scope.precision)
+    return Tensor(context.scope.build.op("broadcast", scalar, shape=shape, place=span))
+
+
+def _entries(shape: tuple[Size, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size  # type: ignore[assignment]
+    return total
+
+
+def _tensors(arguments: Arguments, span: Span) -> list[Any]:
+    for argument in arguments:
+        if not arithmetic.is_tensor(argument):
+            raise refuse(WRONG_KIND, f"a tensor or a number is wanted here, not {describe(argument)}", span)
+    return list(arguments)
+
+
+def _axes(rank: int, keywords: Mapping[str, Any], span: Span) -> tuple[int, ...]:
+    """All axes, or the one that is named; counted from the end."""
+    if "axis" not in keywords:
+        return tuple(range(-rank, 0))
+    axis = keywords["axis"]
+    number = int(axis.value) if isinstance(axis, Number) and axis.value.denominator == 1 else None
+    if number is None or not -rank <= number < rank:
+        raise refuse(WRONG_ARGUMENTS, f"there is no such axis; the tensor has {rank}", span)
+    return (number - rank if number >= 0 else number,)
+
+
+def _reduced(name: str, x: Any, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    (x,) = _tensors([x], span)
+    type = arithmetic.type_of(x, context.scope)
+    return arithmetic.apply(name, [x], context.scope, span, axes=_axes(type.rank, keywords, span))
+
+
+def _extremum(name: str, arguments: Arguments, context: Context, span: Span) -> Any:
+    things = _tensors(arguments, span)
+    if len(things) == 1:
+        if name == "maximum":
+            return _reduced("reduce_max", things[0], {}, context, span)
+        opposite = arithmetic.apply("negate", things, context.scope, span)
+        return arithmetic.apply("negate", [_reduced("reduce_max", opposite, {}, context, span)], context.scope, span)
+    exact = [thing.value for thing in things if isinstance(thing, Number)]
+    if len(exact) == len(things):
+        return Number(max(exact) if name == "maximum" else min(exact))
+    result = things[0]
+    for thing in things[1:]:
+        result = arithmetic.apply(name, [result, thing], context.scope, span)
+    return result

@@ -1,0 +1,142 @@
+"""An upper bound of a graph's Lipschitz constant in one input, and an interval for every value.
+
+One sweep in program order. The gain of an operation in each operand comes from its page; operands that depend
+on the input add up (R1 of CERTIFICATES.md): L(op) <= Σ_i gain_i · L_i. Euclidean norms throughout.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from banach.compiler.facts import norms
+from banach.compiler.facts import quantity as q
+from banach.ir.exact import Interval
+from banach.ir.graph import Graph, Op
+from banach.ir.primitive import NONNEGATIVE, REALS, Known, page
+from banach.ir.primitives.regions import RegionOp
+from banach.ir.tensor import Tensor
+from banach.ir.tensor_type import TensorType
+
+ZERO = q.number(0)
+# Facts are loosened by this much, so that the checker that travels with the model, which works in plain
+# Python, can prove them again; it needs a relative 1e-10.
+_SPARE = Fraction(1, 1 << 30)
+_SEEN = Fraction(1, 1 << 16)  # relative size of a smallest singular value that the checker can see
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is known of a graph's first output: its Lipschitz constant, and an interval for its entries."""
+
+    lipschitz: q.Quantity
+    range: Interval
+
+
+def norm_fact(matrix: np.ndarray, label: str = "") -> q.Quantity:
+    """The spectral norm of a matrix of the model, as a fact that can be checked again from its bytes."""
+    interval = norms.spectral_norm(matrix)
+    return _fact("spectral_norm", matrix, label, Interval.between(interval.lo, interval.hi * (1 + _SPARE)))
+
+
+def least_fact(matrix: np.ndarray, label: str = "") -> q.Quantity:
+    """The smallest singular value of a matrix of the model, likewise."""
+    interval = norms.smallest_singular(matrix)
+    if interval.lo < _SEEN * norms.spectral_norm(matrix).hi:
+        interval = Interval.between(0, interval.hi)
+    return _fact("smallest_singular", matrix, label, Interval.between(interval.lo * (1 - _SPARE), interval.hi))
+
+
+def _fact(kind: str, matrix: np.ndarray, label: str, interval: Interval) -> q.Quantity:
+    leaf = {
+        "kind": kind,
+        "tensor": Tensor(matrix).digest,
+        "label": label,
+        "lower": str(interval.lo),
+        "upper": str(interval.hi),
+    }
+    return q.Quantity(interval, ["fact", leaf])
+
+
+def lipschitz(graph: Graph, index: int, ranges: Sequence[Interval] = ()) -> Bounds:
+    """Bounds of the first output as a function of input number `index`."""
+    types = graph.types()
+    known: list[Known] = [Known(port.type, r) for port, r in zip(graph.inputs, _filled(ranges, graph))]
+    gains: list[q.Quantity] = [q.number(int(i == index)) for i in range(len(graph.inputs))]
+    for op in graph.ops:
+        operands = [known[v] for v in op.operands]
+        through = [gains[v] for v in op.operands]
+        for position, type in enumerate(types[op.first : op.first + len(op.types)]):
+            known.append(_known(op, operands, type, position))
+            gains.append(_gain(op, operands, through))
+    result = graph.outputs[0]
+    found = gains[result]
+    whole = q.Quantity(Interval.between(0, found.interval.hi), ["at_most", found.tree], found.unit)
+    return Bounds(whole, known[result].range)
+
+
+def _filled(ranges: Sequence[Interval], graph: Graph) -> Sequence[Interval]:
+    return [*ranges, *[REALS] * (len(graph.inputs) - len(ranges))]
+
+
+def _known(op: Op, operands: Sequence[Known], type: TensorType, position: int) -> Known:
+    definition = page(op.name)
+    if isinstance(definition, RegionOp):
+        return Known(type)
+    interval = definition.range(operands, **dict(op.attributes))
+    if op.name == "constant" and type.rank == 2 and type.is_float:
+        return _Weight(type, interval, matrix=op.attribute("value").array)
+    if op.name == "transpose" and isinstance(operands[0], _Weight):
+        return _Weight(type, interval, matrix=operands[0].matrix)
+    return Known(type, interval)
+
+
+class _Weight(Known):
+    """A constant matrix, whose norm can be worked out; transposing it keeps the norm."""
+
+    __slots__ = ("asked", "matrix")
+
+    def __init__(self, type: TensorType, interval: Interval, matrix: np.ndarray):
+        object.__setattr__(self, "matrix", matrix)
+        object.__setattr__(self, "asked", [])
+        super().__init__(type, interval, self._norm)
+
+    def _norm(self) -> Interval:
+        fact = norm_fact(self.matrix)
+        self.asked.append(fact)
+        return fact.interval
+
+
+def _gain(op: Op, operands: Sequence[Known], through: Sequence[q.Quantity]) -> q.Quantity:
+    """Σ_i gain_i · L_i over the operands that depend on the input."""
+    definition = page(op.name)
+    total = ZERO
+    for position, inner in enumerate(through):
+        if inner.is_zero:
+            continue
+        if isinstance(definition, RegionOp):
+            return q.Quantity(NONNEGATIVE, ["unknown", f"the gain of `{op.name}`"])
+        own = _own_gain(definition, position, operands, dict(op.attributes))
+        part = own if inner.tree == ["number", "1"] else q.combine("*", own, inner)
+        total = part if total.is_zero else q.combine("+", total, part)
+    return total
+
+
+def _own_gain(definition: object, position: int, operands: Sequence[Known], attributes: dict) -> q.Quantity:
+    weights = [known for known in operands if isinstance(known, _Weight)]
+    for weight in weights:
+        weight.asked.clear()
+    interval = definition.gain(position, operands, **attributes)  # type: ignore[attr-defined]
+    for weight in weights:
+        if weight.asked and weight.asked[-1].interval == interval:
+            return weight.asked[-1]
+    if isinstance(interval.hi, float):
+        return q.Quantity(NONNEGATIVE, ["unknown", f"the gain of `{definition.name}`"])  # type: ignore[attr-defined]
+    return q.Quantity(Interval.of(interval.hi), ["number", str(interval.hi)])
+
+
+def spectrum_fact(matrix: np.ndarray, label: str, least: Interval, most: Interval) -> q.Quantity:
+    """An interval that holds every eigenvalue of a symmetric matrix of the model, likewise."""
+    spare = (most.hi - least.lo) * _SPARE
+    return _fact("spectrum", matrix, label, Interval.between(least.lo - spare, most.hi + spare))

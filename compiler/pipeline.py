@@ -1,0 +1,215 @@
+"""From a text to a model that was checked, and on to a file or a module. Backends are imported when asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from banach.compiler import source
+from banach.compiler.certificate import PROVED, REFUTED, Certificate
+from banach.compiler.certify import certify, requirements
+from banach.compiler.elaborate import Elaborated, elaborate
+from banach.compiler.spec import spec
+from banach.ir.diagnostic import Code, Diagnostic, SpecError, render, suggest
+from banach.ir.evaluate import evaluate
+from banach.ir.graph import Graph, prune
+from banach.ir.reverse import NoDerivative, reverse
+
+if TYPE_CHECKING:
+    from banach.backends.base import Artifact
+
+NO_DERIVATIVE = Code(
+    "B401",
+    "no-derivative",
+    """A derivative was asked for that does not exist: of an output that is no number, with respect to an
+input that is an integer, or through an operation that has none, such as `argmax`.
+""",
+)
+UNKNOWN_BACKEND = Code("B605", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
+FINE, OURS, WRONG, REFUTATION, OPEN, NOT_CONVERGED = range(6)  # exit codes of the command line
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check` found: diagnostics, and a certificate for every solve."""
+
+    spec: str
+    diagnostics: tuple[Diagnostic, ...]
+    certificates: Mapping[str, Certificate]
+    texts: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code() == FINE
+
+    def exit_code(self, strict: bool = False) -> int:
+        """The exit code of the command line: the gravest thing that was found."""
+        verdicts = [c.verdict for c in self.certificates.values()]
+        errors = [d for d in self.diagnostics if d.severity == "error"]
+        if REFUTED in verdicts:
+            return REFUTATION
+        if any(not d.code.id.startswith("B33") for d in errors):
+            return WRONG
+        return OPEN if errors or (strict and any(v != PROVED for v in verdicts)) else FINE
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of INTERFACE.md."""
+        return {
+            "spec": self.spec,
+            "ok": self.ok,
+            "diagnostics": [diagnostic_json(d) for d in self.diagnostics],
+            "certificates": [c.to_json() for c in self.certificates.values()],
+        }
+
+    def __str__(self) -> str:
+        return render(self.diagnostics, self.texts)
+
+
+def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
+    """A diagnostic as one JSON object."""
+    span = d.span
+    return {
+        "code": d.code.id,
+        "name": d.code.name,
+        "severity": d.severity,
+        "message": d.message,
+        "file": span.file if span else None,
+        "line": span.line if span else None,
+        "column": span.column if span else None,
+        "why": d.why,
+        "fix": d.fix,
+    }
+
+
+class Model:
+    """A spec that was read and elaborated. `graph` is its meaning; `check` certifies, `compile` makes it run."""
+
+    def __init__(self, text: str, name: str, folder: Path | None):
+        self.texts = {name: text}
+        self.text = text
+        self._elaborated = elaborate(spec(source.parse(text, name)), folder)
+
+    @property
+    def name(self) -> str:
+        return self._elaborated.spec.name
+
+    @property
+    def elaborated(self) -> Elaborated:
+        return self._elaborated
+
+    @property
+    def graph(self) -> Graph:
+        return self._elaborated.graph
+
+    @cached_property
+    def report(self) -> Report:
+        certificates, diagnostics = certify(self._elaborated)
+        diagnostics = [*diagnostics, *requirements(self._elaborated, certificates)]
+        return Report(self.name, tuple(diagnostics), {c.solve: c for c in certificates}, self.texts)
+
+    def check(self) -> Report:
+        """Certifies every solve."""
+        return self.report
+
+    def compile(self, path: str | Path | None = None, to: str = "onnx") -> "Artifact":
+        """A runnable artifact; with a path, written there too. SpecError: the spec is refuted or not shown."""
+        self._refuse()
+        return _compile(self.graph, self, path, to)
+
+    def reverse(self, output: str, wrt: str | Sequence[str]) -> "Derivative":
+        """The model of the derivatives of one output with respect to inputs, by the reverse derivative."""
+        return Derivative(self, output, (wrt,) if isinstance(wrt, str) else tuple(wrt))
+
+    def _refuse(self) -> None:
+        errors = [d for d in self.report.diagnostics if d.severity == "error"]
+        if errors:
+            raise SpecError(errors)
+
+
+class Derivative:
+    """R of a model, for one output: inputs are the model's, and `d.OUTPUT`; outputs are `d.INPUT`."""
+
+    def __init__(self, model: Model, output: str, wrt: tuple[str, ...]):
+        self.model = model
+        graph = model.graph
+        known = [port.name for port in graph.inputs if port.type.is_float and port.default is None]
+        for name, names, what in ((output, graph.output_names, "output"), *((w, known, "input") for w in wrt)):
+            if name not in names:
+                near = suggest(name, names)
+                fix = f"write `{near}`" if near else f"the {what}s are: {', '.join(names) or 'none'}"
+                raise SpecError([Diagnostic(NO_DERIVATIVE, f"there is no {what} `{name}` to differentiate", fix=fix)])
+        place = graph.output_names.index(output)
+        single = prune(replace(graph, outputs=(graph.outputs[place],), output_names=(output,)))
+        try:
+            whole = reverse(single)
+        except NoDerivative as refusal:
+            fix = "differentiate another output"
+            raise SpecError([Diagnostic(NO_DERIVATIVE, str(refusal), refusal.place, fix=fix)]) from None
+        kept = [whole.output_names.index(f"d.{name}") for name in wrt]
+        self.graph = prune(
+            replace(
+                whole,
+                outputs=tuple(whole.outputs[i] for i in kept),
+                output_names=tuple(whole.output_names[i] for i in kept),
+            )
+        )
+
+    def compile(self, path: str | Path | None = None, to: str = "onnx") -> "Artifact":
+        """As `Model.compile`."""
+        self.model._refuse()
+        return _compile(self.graph, self.model, path, to)
+
+
+def load(path: str | Path) -> Model:
+    """The model of a spec's file. SpecError: with everything that is wrong with it."""
+    return Model(source.read_text(path), str(path), Path(path).parent)
+
+
+def loads(text: str | Mapping[str, Any], name: str = "spec.yaml", folder: str | Path | None = None) -> Model:
+    """The model of a spec's text, or of a mapping of the same form. Files are looked up in `folder`, if given."""
+    if not isinstance(text, str):
+        text = yaml.safe_dump(dict(text), sort_keys=False, allow_unicode=True)
+    return Model(text, name, Path(folder) if folder is not None else None)
+
+
+def _compile(graph: Graph, model: Model, path: str | Path | None, to: str) -> "Artifact":
+    if to == "oracle":
+        return Oracle(graph)
+    if to == "fx":
+        from banach.backends.fx.run import artifact  # torch takes seconds to import
+
+        made = artifact(graph)
+        if path is not None:
+            made.save(path)
+        return made
+    if to != "onnx":
+        fix = "write onnx, fx or oracle"
+        raise SpecError([Diagnostic(UNKNOWN_BACKEND, f"there is no backend `{to}`", fix=fix)])
+    from banach.backends.onnx.lower import lower  # checking needs no onnx
+    from banach.backends.onnx.run import OnnxArtifact, save
+    from banach.backends.onnx.seal import seal
+
+    proto = lower(graph)
+    facts = {"banach.spec": model.text, "banach.version": version("banach")}
+    seal(proto, [{**c.to_json(), "evidence": c.evidence()} for c in model.report.certificates.values()], facts)
+    if path is not None:
+        save(proto, path)
+    return OnnxArtifact(proto)
+
+
+def Oracle(graph: Graph) -> "Artifact":
+    """The graph in numpy, as its meaning says."""
+    from banach.backends.base import Artifact
+
+    class _Oracle(Artifact):
+        inputs = graph.inputs
+        outputs = graph.output_names
+
+        def evaluate(self, arguments: Sequence[Any]) -> Sequence[Any]:
+            return evaluate(graph, arguments)
+
+    return _Oracle()

@@ -1,0 +1,177 @@
+"""The text of a model as sections, every value with its place. Nothing is given a meaning yet."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+from banach.compiler.section import WRONG_FORM, Section, form, unknown_key
+from banach.compiler.source import Mapping, Node, Scalar, Source
+from banach.ir.diagnostic import Code, Diagnostic, SpecError
+
+VERSION = Code(
+    "B130",
+    "unknown-version",
+    """A spec begins with `banach: 1`, the version of the language that it is written in.
+
+    wrong    banach: 2
+    right    banach: 1
+""",
+)
+
+
+class Head(Section):
+    """The sections of a spec."""
+
+    title: ClassVar[str] = "spec"
+
+    banach: Scalar
+    name: Scalar | None = None
+    doc: Scalar | None = None
+    precision: Scalar | None = None
+    sizes: Mapping | None = None
+    inputs: Mapping | None = None
+    parameters: Mapping | None = None
+    assume: Mapping | None = None
+    operators: Mapping | None = None
+    schedules: Mapping | None = None
+    solve: Mapping | None = None
+    outputs: Mapping | None = None
+    require: Mapping | None = None
+
+
+class Parameter(Section):
+    """A parameter that is more than one number."""
+
+    title: ClassVar[str] = "parameter"
+
+    type: Scalar | None = None
+    value: Node | None = None
+    file: Scalar | None = None
+    columns: Node | None = None
+    init: Scalar | None = None
+    seed: Scalar | None = None
+    trainable: Scalar | None = None
+
+
+class Stop(Section):
+    """When an iteration ends."""
+
+    title: ClassVar[str] = "stop"
+
+    residual: Scalar
+    most: Scalar
+
+
+class Block(Section):
+    """A map that needs more than one formula."""
+
+    title: ClassVar[str] = "operator"
+
+    doc: Scalar | None = None
+    where: Mapping | None = None
+    returns: Scalar
+
+
+class Iteration(Section):
+    """An iteration that is written out in the spec."""
+
+    title: ClassVar[str] = "solve"
+
+    state: Mapping
+    next: Mapping
+    stop: Node
+    where: Mapping | None = None
+    equation: Mapping | None = None
+    returns: Scalar | None = None
+    report: Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An iteration by a page of the library; `options` are those of the page, still unchecked."""
+
+    method: Scalar
+    start: Node | None
+    stop: Stop | None
+    report: Scalar | None
+    options: tuple[tuple[Scalar, Scalar], ...]
+    node: Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Solve:
+    """An entry of `solve:`: its name, and one of the two ways to say it."""
+
+    key: Scalar
+    method: Method | None = None
+    iteration: Iteration | None = None
+    stop: Stop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A spec, read but not understood."""
+
+    source: Source
+    head: Head
+    solves: tuple[Solve, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return self.head.name.text if self.head.name else self.source.name.rsplit("/", 1)[-1].removesuffix(".yaml")
+
+
+def spec(source: Source) -> Spec:
+    """The sections of a text. SpecError: with every mistake in their form."""
+    mistakes: list[Diagnostic] = []
+    head = Head.read(source.root, mistakes)
+    if head is None:
+        raise SpecError(mistakes)
+    if head.banach.value != 1:
+        fix = "write `banach: 1`"
+        mistakes.append(Diagnostic(VERSION, f"unknown version `{head.banach.text}`", head.banach.span, fix=fix))
+    solves = tuple(found for key, node in head.solve or () if (found := _solve(key, node, mistakes)))
+    if mistakes:
+        raise SpecError(mistakes)
+    return Spec(source, head, solves)
+
+
+def _solve(key: Scalar, node: Node, mistakes: list[Diagnostic]) -> Solve | None:
+    if isinstance(node, Mapping) and node.get("state") is not None:
+        iteration = Iteration.read(node, mistakes)
+        stop = Stop.read(iteration.stop, mistakes) if iteration else None
+        return Solve(key, iteration=iteration, stop=stop) if iteration and stop else None
+    method = _method(node, mistakes)
+    return Solve(key, method=method, stop=method.stop) if method else None
+
+
+def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
+    if not isinstance(node, Mapping):
+        fix = "write `method:`, or `state:` and `next:`"
+        mistakes.append(Diagnostic(WRONG_FORM, f"a solve is a mapping, not {form(node)}", node.span, fix=fix))
+        return None
+    before = len(mistakes)
+    known = {key.text: value for key, value in node}
+    method, start, report = known.get("method"), known.get("start"), known.get("report")
+    if not isinstance(method, Scalar):
+        near = unknown_key(node.items[0][0], "solve", ["method", "state"]) if node.items else None
+        fix = "write `method: fista(f, g)`, or `state:` and `next:`"
+        span = node.items[0][0].span if node.items else node.span
+        label = near.label if near and near.label else ""
+        mistakes.append(Diagnostic(WRONG_FORM, "this solve has neither `method` nor `state`", span, label=label, fix=fix))
+        return None
+    stop = Stop.read(known["stop"], mistakes) if "stop" in known else None
+    options = []
+    for key, value in node:
+        if key.text in ("method", "start", "stop", "report"):
+            continue
+        if isinstance(value, Scalar):
+            options.append((key, value))
+        else:
+            message = f"the option `{key.text}` takes one value, not {form(value)}"
+            mistakes.append(Diagnostic(WRONG_FORM, message, value.span, fix="write a number or a formula"))
+    if len(mistakes) > before:
+        return None
+    return Method(method, start, stop, report if isinstance(report, Scalar) else None, tuple(options), node)
+
+

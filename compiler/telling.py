@@ -1,0 +1,211 @@
+"""What the command line tells a person: certificates in words, pages, lists, and the state of the machine."""
+
+import importlib
+import pkgutil
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+from banach.compiler import library
+from banach.compiler.certificate import PROVED, REFUTED, Certificate
+from banach.compiler.elaboration import vocabulary
+from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
+
+NO_PAGE = Code("B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n")
+KINDS = ("operators", "functions", "solvers", "schedules", "theorems", "words", "diagnostics")
+_PACKAGES = ("banach.ir", "banach.compiler", "banach.backends")
+_PARTS = ("numpy", "networkx", "pydantic", "pyyaml", "onnx", "onnxruntime", "torch", "safetensors", "pillow")
+
+
+def version() -> str:
+    return metadata.version("banach")
+
+
+def certificate(found: Certificate, verbose: bool) -> str:
+    """A certificate in a few lines."""
+    verdict = found.verdict
+    if found.scope:
+        verdict += f" ({found.scope})"
+    if found.verdict == PROVED and found.assumptions:
+        verdict += f" (assuming {', '.join(found.assumptions)})"
+    lines = [f"{found.solve}: {verdict}"]
+    if found.theorem:
+        lines.append(f"  theorem     {found.theorem}: {found.statement}")
+        lines.append(f"  source      {found.source}")
+    if found.verdict == PROVED:
+        lines.extend(_claim(found))
+    for text, label in ((found.missing, "missing"), (found.nearest, "provable")):
+        if text:
+            lines.append(f"  {label:11} {text}")
+    if found.witness and found.verdict == REFUTED:
+        lines.append(f"  witness     {found.witness.note}")
+    if verbose or found.verdict != PROVED:
+        lines.extend(f"  {_mark(h.holds):11} {h.text}{_sides(h)}" for h in found.hypotheses)
+    return "\n".join(lines)
+
+
+def _claim(found: Certificate) -> Iterator[str]:
+    yield f"  claim       {found.quantity}: {found.rate}" + (f", at most {found.bound}" if found.bound else "")
+    if found.lipschitz:
+        lo, hi = found.lipschitz.to_floats()
+        yield f"  constant    L ≤ {hi:.7g}" + (f" (at least {lo:.7g})" if lo > 0 else "")
+    if found.upper_factor is not None:
+        yield f"  factor      ≤ {found.upper_factor:.6g} in the norm {found.norm}"
+    if found.iterations is not None:
+        yield f"  iterations  ≤ {found.iterations} to a residual of {_decimal(found.tolerance)}"
+    if found.proviso:
+        yield f"  given that  {found.proviso}"
+
+
+def _decimal(fraction: str) -> str:
+    top, _, bottom = fraction.partition("/")
+    return f"{int(top) / int(bottom or 1):g}"
+
+
+def _mark(holds: bool | None) -> str:
+    return {True: "holds", False: "fails", None: "open"}[holds]
+
+
+def _sides(h: Any) -> str:
+    if not h.value:
+        return f"   [{h.origin}]"
+    return f"   [{h.value} against {h.bound}{f', margin {h.margin}' if h.margin else ''}]"
+
+
+# --- pages ------------------------------------------------------------------------------------------------
+
+
+def explain(name: str) -> str:
+    """The page of a name. SpecError: there is none."""
+    if name[:1] == "B" and name[1:].isdigit():
+        code = next((code for code in codes() if code.id == name), None)
+        if code:
+            return f"{code.id} {code.name}\n\n{code.page.strip()}"
+    page = library.find(name) if name.replace("_", "").isalnum() else None
+    if page:
+        return _page(page)
+    if name in vocabulary.FUNCTIONS:
+        word = vocabulary.FUNCTIONS[name]
+        return f"{word.usage}\n\n{word.doc}"
+    for solver in library.pages("solver"):
+        for theorem in solver.theorems:
+            if theorem.name == name:
+                return _theorem(theorem, solver.name)
+    for code in codes():
+        if code.name == name:
+            return f"{code.id} {code.name}\n\n{code.page.strip()}"
+    known = [n for found in listing(None).values() for n, _ in found]
+    near = suggest(name, known)
+    fix = f"write `banach explain {near}`" if near else "`banach list` shows what there is"
+    raise SpecError([Diagnostic(NO_PAGE, f"there is no page `{name}`", fix=fix)])
+
+
+def _page(page: library.Page) -> str:
+    from banach.compiler.expression import to_text
+
+    lines = [f"{page.kind} {page.name}({', '.join(page.parameters)})", "", page.doc, ""]
+    for name, (parameters, body) in page.formulas.items():
+        lines.append(f"  {name}({', '.join(parameters)}) = {to_text(body)}")
+    section = page.section
+    if isinstance(section, library.SolverPage):
+        for title in ("options", "state", "where", "next", "equation"):
+            rows = library.table(getattr(section, title))
+            lines += [f"  {title:9} {name}: {to_text(body)}" for name, body in rows]
+        scale = f" against {section.scale.text}" if section.scale else ""
+        lines.append(f"  residual  {section.residual.text}{scale}")
+    for name, (parameters, body) in page.facts.items():
+        told = f"{name}({', '.join(parameters)})" if parameters else name
+        lines.append(f"  fact      {told}: {to_text(body)}")
+    for theorem in page.theorems:
+        lines += ["", _theorem(theorem, page.name)]
+    for rule in page.refutations:
+        conditions = " and ".join(to_text(node) for node in rule.hypotheses)
+        lines += ["", f"refuted if {conditions} ({rule.name})", f"  {rule.doc}"]
+    return "\n".join([*lines, "", f"source: {section.source.text}"])
+
+
+def _theorem(theorem: library.Theorem, owner: str) -> str:
+    from banach.compiler.expression import to_text
+
+    lines = [f"theorem {theorem.name} (of {owner})", f"  {theorem.doc}"]
+    lines += [f"  where {name} = {to_text(body)}" for name, body in theorem.where]
+    lines += [f"  if    {to_text(node)}" for node in theorem.hypotheses]
+    for key in type(theorem.conclusion).model_fields:
+        scalar = getattr(theorem.conclusion, key)
+        if scalar is not None:
+            lines.append(f"  then  {key}: {scalar.text}")
+    return "\n".join([*lines, f"  source: {theorem.source}"])
+
+
+def codes() -> Iterator[Code]:
+    """Every kind of diagnostic, in the order of their numbers. Parts whose libraries are missing are left out."""
+    found: dict[str, Code] = {}
+    for package in _PACKAGES:
+        root = importlib.import_module(package)
+        for info in pkgutil.walk_packages(root.__path__, f"{package}."):
+            if info.name.endswith("__main__"):
+                continue
+            try:
+                module = importlib.import_module(info.name)
+            except ImportError:
+                continue
+            found.update({thing.id: thing for thing in vars(module).values() if isinstance(thing, Code)})
+    return iter(sorted(found.values(), key=lambda code: code.id))
+
+
+def listing(kind: str | None) -> dict[str, list[tuple[str, str]]]:
+    """What there is of a kind, or of every kind but diagnostics: names with a line each."""
+    kinds = [kind] if kind else [k for k in KINDS if k != "diagnostics"]
+    return {k: list(_LISTS[k]()) for k in kinds}
+
+
+def _pages(kind: str) -> Iterator[tuple[str, str]]:
+    for page in library.pages(kind):
+        yield page.name, page.doc
+
+
+def _theorems() -> Iterator[tuple[str, str]]:
+    for solver in library.pages("solver"):
+        for theorem in solver.theorems:
+            yield theorem.name, theorem.doc
+
+
+_LISTS: dict[str, Any] = {
+    "operators": lambda: _pages("operator"),
+    "functions": lambda: _pages("function"),
+    "solvers": lambda: _pages("solver"),
+    "schedules": lambda: _pages("schedule"),
+    "theorems": _theorems,
+    "words": lambda: ((word.usage, word.doc) for word in vocabulary.FUNCTIONS.values()),
+    "diagnostics": lambda: ((code.id, code.name) for code in codes()),
+}
+
+
+# --- the machine ------------------------------------------------------------------------------------------
+
+
+def doctor() -> dict[str, str]:
+    """What is installed, and which backends work."""
+    found = {"banach": version(), "python": platform.python_version()}
+    for name in _PARTS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    found["backends"] = ", ".join(_backends(found))
+    try:
+        import onnxruntime
+
+        found["providers"] = ", ".join(onnxruntime.get_available_providers())
+    except ImportError:
+        found["providers"] = 'none: pip install "banach[cpu]"'
+    return found
+
+
+def _backends(found: dict[str, str]) -> Iterator[str]:
+    yield "oracle"
+    if found["onnxruntime"] != "not installed":
+        yield "onnx"
+    if found["torch"] != "not installed":
+        yield "fx"
