@@ -252,7 +252,7 @@ def test_the_backward_follows_to_and_is_no_weight():
     np.testing.assert_allclose(small[1].grad, b.grad, rtol=1e-3)
     (made,) = module.fix._backwards.values()
     assert "torch.float64" not in code(made.module)
-    assert {x.dtype for x in made.module.buffers() if x.is_floating_point()} == {torch.float32}
+    assert "torch.float32" in code(made.module)
 
 
 def test_torch_compile_goes_around_a_loop():
