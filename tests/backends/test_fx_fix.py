@@ -206,6 +206,15 @@ def test_the_start_has_no_gradient():
     assert torch.count_nonzero(start.grad) == 0
 
 
+def test_a_solve_of_no_steps_has_a_nan_gradient_and_leaves_its_start_alone():
+    module, (matrix, b, start) = lower(solve()), leaves(data())
+    start.requires_grad_()
+    found = module(matrix, b, start, torch.tensor(1e-12).double(), 0)[0]
+    assert found.data_ptr() != start.data_ptr()
+    found.sum().backward()
+    assert b.grad.isnan().all()
+
+
 def saved_bytes(most):
     module, seen = lower(solve()), [0]
 
