@@ -1,6 +1,6 @@
 """Branches, scans, loops and solves through ONNX Runtime and the reference evaluator against the oracle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -301,27 +301,19 @@ def test_residuals_at_the_edge(
     assert np.all(out["o1"] == (every if iterations == 1 else iterations))
 
 
-def scanned(reverse_order: bool, length: Size, extra: Mapping[str, bool]) -> Graph:
+def scanned(reverse_order: bool, length: Size, stacks: bool) -> Graph:
     """s <- A s + B x, with non-commuting steps: the state is turned by a matrix that depends on the entry."""
     state = TensorType("float64", (3,))
     inner = Builder("step")
-    s, x, unread, m = (
-        inner.input("s", state),
-        inner.input("x", state),
-        inner.input("u", state),
-        inner.input("m", TensorType("float64", (3, 3))),
-    )
+    s, x, _ = (inner.input(name, state) for name in "sxu")
+    m = inner.input("m", TensorType("float64", (3, 3)))
     turned = inner.op("tanh", inner.op("matvec", m, s * x)) + x
-    stacked = {"y": turned * s, "fixed": inner.zeros(TensorType("float64", (2,)))} if extra["stacks"] else {}
+    stacked = {"y": turned * s, "fixed": inner.zeros(TensorType("float64", (2,)))} if stacks else {}
     step = inner.finish({"s": turned, **stacked})
     build = Builder("scan")
     sequence = TensorType("float64", (length, 3))
-    s, x, u, m = (
-        build.input("s", state),
-        build.input("x", sequence),
-        build.input("u", sequence),
-        build.input("m", TensorType("float64", (3, 3))),
-    )
+    s, x, u = (build.input(name, type) for name, type in [("s", state), ("x", sequence), ("u", sequence)])
+    m = build.input("m", TensorType("float64", (3, 3)))
     shape = {"states": 1, "sequences": 2, "length": length, "reverse": reverse_order}
     found = build.emit("scan", [s, x, u, m], shape, [step])
     return build.finish({f"o{i}": v for i, v in enumerate(found)})
@@ -332,7 +324,7 @@ def scanned(reverse_order: bool, length: Size, extra: Mapping[str, bool]) -> Gra
 @pytest.mark.parametrize("stacks", [False, True])
 def test_a_scan_and_its_reverse_derivative(reverse_order: bool, symbolic: bool, stacks: bool) -> None:
     random = np.random.default_rng(0)
-    graph = scanned(reverse_order, named("n") if symbolic else 4, {"stacks": stacks})
+    graph = scanned(reverse_order, named("n") if symbolic else 4, stacks)
     given = [random.standard_normal(s) for s in [(3,), (4, 3), (4, 3), (3, 3)]]
     agree(graph, given)
     back = reverse(graph)
@@ -453,7 +445,7 @@ def ops(model: ModelProto) -> list[str]:
 
 
 def test_the_body_of_a_solve_holds_only_what_changes() -> None:
-    """A x + b, the threshold's negative and tolerance · ‖c‖ do not change: they are computed before the loop."""
+    """The threshold's negative and tolerance · ‖c‖ do not change: they are computed before the loop."""
     state = TensorType("float64", (N,))
     step = ["MatMul", "Add", "Clip", "Sub"]
     stop = ["Add", "Sub", "ReduceL2", "LessOrEqual", "Where", "Less"]
