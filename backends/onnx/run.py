@@ -97,7 +97,7 @@ class OnnxArtifact(Artifact):
     def evaluate(self, arguments: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """The outputs for one argument per input, in order. RunError B712: the run failed."""
         session = self._session
-        feed = dict(zip((port.name for port in self.inputs), arguments, strict=True))
+        feed = {port.name: np.asarray(a) for port, a in zip(self.inputs, arguments, strict=True)}
         try:
             return session.run(list(self.outputs), feed)
         except Exception as failure:
