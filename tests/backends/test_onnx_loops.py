@@ -448,7 +448,7 @@ def test_the_body_of_a_solve_holds_only_what_changes() -> None:
     """The threshold's negative and tolerance · ‖c‖ do not change: they are computed before the loop."""
     state = TensorType("float64", (N,))
     step = ["MatMul", "Add", "Clip", "Sub"]
-    stop = ["Add", "Sub", "ReduceL2", "LessOrEqual", "Where", "Less"]
+    stop = ["Add", "Sub", "ReduceL2", "LessOrEqual", "Not", "Less", "And"]
     assert ops(lower(solve(fixed=(1e-6, 100)))) == step + stop
     assert ops(lower(solve(fixed=(1e-6, 100), every=5))) == step * 5 + stop
     inner = Builder("condition")
