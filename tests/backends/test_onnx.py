@@ -163,6 +163,11 @@ def test_a_batch_without_samples() -> None:
     wide = build.op("reshape", x, shape=(b, 2, 2))
     graph = build.finish({"wide": wide, "flat": build.op("reshape", wide, shape=(b * 2, 2)), "sum": x + 1.0})
     agree(graph, [np.zeros((0, 4))])
+    n = named("n")
+    build = Builder("turned")
+    x = build.input("x", TensorType("float64", (n, b)))
+    graph = build.finish({"y": build.op("reshape", x, shape=(b, n))})
+    agree(graph, [np.zeros((3, 0))])
 
 
 def test_a_size_that_a_multiple_shows() -> None:

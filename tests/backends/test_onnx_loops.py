@@ -180,6 +180,27 @@ def test_a_sample_in_a_batch_is_the_sample_alone_to_the_bit(every: int, dtype: s
             assert value.tobytes() == together[name][i : i + 1].tobytes(), (i, name)
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_lane_that_has_stopped_stays_so_when_its_residual_would_grow_again(every: int) -> None:
+    """x moves by (k - c)²: not at all in step c, and ever more from then on."""
+    state = TensorType("float64", (2,))
+    inner = Builder("step")
+    k, x, c = inner.input("k", WHOLE), inner.input("x", state), inner.input("c", state)
+    away = inner.op("cast", k, dtype="float64") - c
+    step = inner.finish({"x": x + away * away})
+    inner = Builder("residual")
+    old, new, _ = (inner.input(name, state) for name in ("old", "new", "c"))
+    residual = inner.finish({"size": inner.op("abs", new - old), "scale": inner.zeros(state) + 1.0})
+    build = Builder("growing")
+    c, most = build.input("c", state), build.input("most", WHOLE)
+    given = [build.scalar(1e-3, "float64"), most, build.zeros(state), c]
+    shape = {"states": 1, "solution": 1, "lanes": True, "every": every}
+    found = build.emit("fix", given, shape, [step, residual])
+    graph = build.finish({f"o{i}": v for i, v in enumerate(found)})
+    out = agree(graph, [np.array([2.0, 99.0]), 7])
+    assert out["o1"].tolist() == [3, 7] and out["o3"].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("lane", [None, 3])
 def test_the_gradient_of_a_solve_is_a_solve(lane: int | None) -> None:
     graph = reverse(solve(lane=lane, results=1, relative=False))
@@ -389,6 +410,23 @@ def test_a_branch_in_a_scan() -> None:
     given = [np.array([True, False, False, True]), random.standard_normal(3), random.standard_normal((3, 3))]
     agree(branching(True), given)
     agree(reverse(branching(True)), [*given, random.standard_normal(3), random.standard_normal((4, 3))])
+
+
+def test_a_branch_by_an_outer_value_that_reads_the_state_of_a_scan() -> None:
+    state = TensorType("float64", (2,))
+    inner = Builder("then")
+    first = inner.finish({"x": inner.input("x", state) * 2.0})
+    inner = Builder("else")
+    second = inner.finish({"x": inner.input("x", state) + 1.0})
+    inner = Builder("step")
+    x, c = inner.input("x", state), inner.input("c", TRUTH)
+    step = inner.finish({"x": inner.emit("cond", [c, x], {}, [first, second])[0]})
+    build = Builder("scan")
+    x, c = build.input("x", state), build.input("c", TRUTH)
+    shape = {"states": 1, "sequences": 0, "length": 3, "reverse": False}
+    graph = build.finish({"y": build.emit("scan", [x, c], shape, [step])[0]})
+    for chosen in (True, False):
+        agree(graph, [np.array([1.0, 2.0]), chosen])
 
 
 def test_a_branch_by_a_constant_is_no_branch() -> None:
