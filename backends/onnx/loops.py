@@ -115,8 +115,8 @@ def _order(emit: SizedEmitter, op: Op) -> Ref | None:
         return emit.vector(np.arange(length)[::-1])
     whole = TensorType("int64", (length,))
     last = RULES["extent"](emit, WHOLE, size=length - 1, dtype="int64")
-    # Not Range(n-1, -1, -1): ONNX Runtime 1.32 turns Gather by such a Range into a Slice that ends at -1, which
-    # is the last entry, and so comes out empty.
+    # Not Range(n-1, -1, -1): ONNX Runtime 1.32 turns Gather by such a Range into a Slice that ends at -1;
+    # that names the last entry, and the slice comes out empty.
     up = RULES["count"](emit, whole, size=length, dtype="int64")
     return emit.node("Sub", [last, up], whole, free=True)
 

@@ -1,6 +1,6 @@
 """Branches, scans, loops and solves through ONNX Runtime and the reference evaluator against the oracle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -180,6 +180,27 @@ def test_a_sample_in_a_batch_is_the_sample_alone_to_the_bit(every: int, dtype: s
             assert value.tobytes() == together[name][i : i + 1].tobytes(), (i, name)
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_lane_that_has_stopped_stays_so_when_its_residual_would_grow_again(every: int) -> None:
+    """x moves by (k - c)²: not at all in step c, and ever more from then on."""
+    state = TensorType("float64", (2,))
+    inner = Builder("step")
+    k, x, c = inner.input("k", WHOLE), inner.input("x", state), inner.input("c", state)
+    away = inner.op("cast", k, dtype="float64") - c
+    step = inner.finish({"x": x + away * away})
+    inner = Builder("residual")
+    old, new, _ = (inner.input(name, state) for name in ("old", "new", "c"))
+    residual = inner.finish({"size": inner.op("abs", new - old), "scale": inner.zeros(state) + 1.0})
+    build = Builder("growing")
+    c, most = build.input("c", state), build.input("most", WHOLE)
+    given = [build.scalar(1e-3, "float64"), most, build.zeros(state), c]
+    shape = {"states": 1, "solution": 1, "lanes": True, "every": every}
+    found = build.emit("fix", given, shape, [step, residual])
+    graph = build.finish({f"o{i}": v for i, v in enumerate(found)})
+    out = agree(graph, [np.array([2.0, 99.0]), 7])
+    assert out["o1"].tolist() == [3, 7] and out["o3"].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("lane", [None, 3])
 def test_the_gradient_of_a_solve_is_a_solve(lane: int | None) -> None:
     graph = reverse(solve(lane=lane, results=1, relative=False))
@@ -301,27 +322,19 @@ def test_residuals_at_the_edge(
     assert np.all(out["o1"] == (every if iterations == 1 else iterations))
 
 
-def scanned(reverse_order: bool, length: Size, extra: Mapping[str, bool]) -> Graph:
+def scanned(reverse_order: bool, length: Size, stacks: bool) -> Graph:
     """s <- A s + B x, with non-commuting steps: the state is turned by a matrix that depends on the entry."""
     state = TensorType("float64", (3,))
     inner = Builder("step")
-    s, x, unread, m = (
-        inner.input("s", state),
-        inner.input("x", state),
-        inner.input("u", state),
-        inner.input("m", TensorType("float64", (3, 3))),
-    )
+    s, x, _ = (inner.input(name, state) for name in "sxu")
+    m = inner.input("m", TensorType("float64", (3, 3)))
     turned = inner.op("tanh", inner.op("matvec", m, s * x)) + x
-    stacked = {"y": turned * s, "fixed": inner.zeros(TensorType("float64", (2,)))} if extra["stacks"] else {}
+    stacked = {"y": turned * s, "fixed": inner.zeros(TensorType("float64", (2,)))} if stacks else {}
     step = inner.finish({"s": turned, **stacked})
     build = Builder("scan")
     sequence = TensorType("float64", (length, 3))
-    s, x, u, m = (
-        build.input("s", state),
-        build.input("x", sequence),
-        build.input("u", sequence),
-        build.input("m", TensorType("float64", (3, 3))),
-    )
+    s, x, u = (build.input(name, type) for name, type in [("s", state), ("x", sequence), ("u", sequence)])
+    m = build.input("m", TensorType("float64", (3, 3)))
     shape = {"states": 1, "sequences": 2, "length": length, "reverse": reverse_order}
     found = build.emit("scan", [s, x, u, m], shape, [step])
     return build.finish({f"o{i}": v for i, v in enumerate(found)})
@@ -332,7 +345,7 @@ def scanned(reverse_order: bool, length: Size, extra: Mapping[str, bool]) -> Gra
 @pytest.mark.parametrize("stacks", [False, True])
 def test_a_scan_and_its_reverse_derivative(reverse_order: bool, symbolic: bool, stacks: bool) -> None:
     random = np.random.default_rng(0)
-    graph = scanned(reverse_order, named("n") if symbolic else 4, {"stacks": stacks})
+    graph = scanned(reverse_order, named("n") if symbolic else 4, stacks)
     given = [random.standard_normal(s) for s in [(3,), (4, 3), (4, 3), (3, 3)]]
     agree(graph, given)
     back = reverse(graph)
@@ -399,6 +412,23 @@ def test_a_branch_in_a_scan() -> None:
     agree(reverse(branching(True)), [*given, random.standard_normal(3), random.standard_normal((4, 3))])
 
 
+def test_a_branch_by_an_outer_value_that_reads_the_state_of_a_scan() -> None:
+    state = TensorType("float64", (2,))
+    inner = Builder("then")
+    first = inner.finish({"x": inner.input("x", state) * 2.0})
+    inner = Builder("else")
+    second = inner.finish({"x": inner.input("x", state) + 1.0})
+    inner = Builder("step")
+    x, c = inner.input("x", state), inner.input("c", TRUTH)
+    step = inner.finish({"x": inner.emit("cond", [c, x], {}, [first, second])[0]})
+    build = Builder("scan")
+    x, c = build.input("x", state), build.input("c", TRUTH)
+    shape = {"states": 1, "sequences": 0, "length": 3, "reverse": False}
+    graph = build.finish({"y": build.emit("scan", [x, c], shape, [step])[0]})
+    for chosen in (True, False):
+        agree(graph, [np.array([1.0, 2.0]), chosen])
+
+
 def test_a_branch_by_a_constant_is_no_branch() -> None:
     build = Builder("constant")
     x, m = build.input("x", TensorType("float64", (3,))), build.input("m", TensorType("float64", (3, 3)))
@@ -453,10 +483,10 @@ def ops(model: ModelProto) -> list[str]:
 
 
 def test_the_body_of_a_solve_holds_only_what_changes() -> None:
-    """A x + b, the threshold's negative and tolerance · ‖c‖ do not change: they are computed before the loop."""
+    """The threshold's negative and tolerance · ‖c‖ do not change: they are computed before the loop."""
     state = TensorType("float64", (N,))
     step = ["MatMul", "Add", "Clip", "Sub"]
-    stop = ["Add", "Sub", "ReduceL2", "LessOrEqual", "Where", "Less"]
+    stop = ["Add", "Sub", "ReduceL2", "LessOrEqual", "Not", "Less", "And"]
     assert ops(lower(solve(fixed=(1e-6, 100)))) == step + stop
     assert ops(lower(solve(fixed=(1e-6, 100), every=5))) == step * 5 + stop
     inner = Builder("condition")
