@@ -73,7 +73,7 @@ which one ONNX file cannot hold.
 )
 
 LARGEST = 2**31 - 1  # bytes: the bound of a protobuf message
-DTYPES = {element: dtype for dtype, element in ELEMENTS.items()}
+DTYPES: Mapping[int, str] = {element: dtype for dtype, element in ELEMENTS.items()}
 CPU = "CPUExecutionProvider"
 
 
