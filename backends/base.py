@@ -47,9 +47,10 @@ class Artifact(ABC):
     def evaluate(self, arguments: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """The outputs for one argument per input, in order."""
 
-    def run(self, inputs: Mapping[str, object]) -> dict[str, np.ndarray]:
-        """The outputs by name. RunError: the inputs do not fit."""
-        return dict(zip(self.outputs, self.evaluate(admit(self.inputs, inputs)), strict=True))
+    def run(self, inputs: Mapping[str, object] | None = None, /, **named: object) -> dict[str, np.ndarray]:
+        """The outputs by name, for inputs in a mapping or by keyword. RunError: the inputs do not fit."""
+        given = {**(inputs or {}), **named}
+        return dict(zip(self.outputs, self.evaluate(admit(self.inputs, given)), strict=True))
 
 
 def admit(ports: Sequence[Port], given: Mapping[str, object]) -> list[np.ndarray]:

@@ -29,7 +29,7 @@ NO_DERIVATIVE = Code(
 input that is an integer, or through an operation that has none, such as `argmax`.
 """,
 )
-UNKNOWN_BACKEND = Code("B605", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
+UNKNOWN_BACKEND = Code("B607", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
 FINE, OURS, WRONG, REFUTATION, OPEN, NOT_CONVERGED = range(6)  # exit codes of the command line
 
 
