@@ -1,7 +1,9 @@
 """From claims to certificates: theorems of the page are matched, in exact arithmetic."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -286,12 +288,18 @@ def _nearest(judgements: Iterable[measure.Judgement]) -> str | None:
     for judgement in judgements:
         if judgement.holds is not True and judgement.subject and judgement.right and judgement.op in ("<", "<="):
             bound = judgement.right
-            low = Interval.between(bound.interval.lo, bound.interval.lo) if bound.interval.lo > 0 else None
-            if low is not None:
-                number = f"{low.to_floats()[0]:.6g}"
+            if bound.interval.lo > 0 and bound.interval.lo != math.inf:
+                number = _rounded_down(bound.interval.lo)
                 units = " ".join(f"{name}^{power}" for name, power in bound.unit)
                 return f"{judgement.subject} {judgement.op} {number}{' ' + units if units else ''}"
     return None
+
+
+def _rounded_down(bound: Fraction) -> str:
+    """Six digits that are below the bound also after they were stored in float32: to be typed as they are."""
+    short = Context(prec=6, rounding=ROUND_FLOOR)
+    below = bound * (1 - Fraction(ROUNDOFF["float32"]) * 2)
+    return f"{short.divide(Decimal(below.numerator), Decimal(below.denominator)):g}"
 
 
 def _of_gradient(names: Environment, claim: Claim) -> Interval | None:
