@@ -48,7 +48,10 @@ class Artifact(ABC):
         """The outputs for one argument per input, in order."""
 
     def run(self, inputs: Mapping[str, object] | None = None, /, **named: object) -> dict[str, np.ndarray]:
-        """The outputs by name, for inputs in a mapping or by keyword. RunError: the inputs do not fit."""
+        """The outputs by name, for inputs by name: `run(A=A, b=b)`, or `run({"x.tolerance": 1e-4})`.
+
+        RunError: the inputs do not fit.
+        """
         given = {**(inputs or {}), **named}
         return dict(zip(self.outputs, self.evaluate(admit(self.inputs, given)), strict=True))
 

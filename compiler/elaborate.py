@@ -80,6 +80,7 @@ class Elaborated:
     claims: tuple[Claim, ...]
     precision: str
     lanes: bool
+    names: Environment
 
 
 def elaborate(spec: Spec, folder: Path | None = None) -> Elaborated:
@@ -113,7 +114,7 @@ class _Elaborator:
         if any(self.lanes):
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
-        return Elaborated(self.spec, graph, tuple(self.claims), self.precision, any(self.lanes))
+        return Elaborated(self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names)
 
     # --- sections -----------------------------------------------------------------------------------------
 

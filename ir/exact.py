@@ -118,7 +118,7 @@ def _cut(x: Fraction, upwards: bool) -> Fraction:
 
 def _shorten(x: Bound, upwards: bool) -> Bound:
     """`_cut`, and held within _TINY .. _HUGE in size, so that no chain of operations makes a bound grow."""
-    if isinstance(x, float) or not x:
+    if not isinstance(x, Fraction) or not x:
         return x
     if x < 0:
         return -_shorten(-x, not upwards)
@@ -166,7 +166,7 @@ def _raise(x: Bound, n: int, upwards: bool) -> Bound:
 
 def _root(x: Bound, n: int, upwards: bool) -> Bound:
     """A bound of x^(1/n), x >= 0; exact where numerator and denominator are n-th powers."""
-    if isinstance(x, float):
+    if not isinstance(x, Fraction):
         return x
     top, bottom = _integer_root(x.numerator, n), _integer_root(x.denominator, n)
     if top**n == x.numerator and bottom**n == x.denominator:

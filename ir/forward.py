@@ -201,7 +201,7 @@ def _scan(
     outputs, count = len(op.regions[0].outputs), len(operands)
     order = _regrouped(count, (states, split), (len(start), len(start) + len(rows)), len(joint.inputs))
     region = _reordered(
-        joint, order, _regrouped(outputs, (states, states), (len(start),) * 2, len(joint.outputs))
+        joint, order, _regrouped(outputs, (states, states), (len(start), len(start)), len(joint.outputs))
     )
     doubled = {"states": states + len(start), "sequences": split - states + len(rows)}
     given = [*operands, *start, *rows, *held]

@@ -209,6 +209,15 @@ class Builder:
         kept = op.regions if regions is None else regions
         return self.emit(op.name, operands, dict(op.attributes), kept, op.place)
 
+    @property
+    def ops(self) -> Sequence[Op]:
+        """The operations made so far; not to be changed."""
+        return self._ops
+
+    def at(self, id: int) -> Value:
+        """The value with this number."""
+        return Value(self, id, self._types[id])
+
     def finish(self, outputs: Mapping[str, Value]) -> Graph:
         """The graph made so far."""
         ids = [value.id for value in outputs.values()]

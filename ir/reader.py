@@ -41,7 +41,10 @@ _WORDS = {"true": True, "false": False, "none": None, "inf": math.inf, "nan": ma
 
 def filled(type: TensorType, numbers: list[Any]) -> Tensor:
     """The constant of this type with these entries. ValueError, TypeError, OverflowError: they do not fit."""
-    return Tensor(np.array(numbers, numpy_dtype(type.dtype)).reshape(type.shape))
+    shape = [size for size in type.shape if isinstance(size, int)]
+    if len(shape) != type.rank:
+        raise ValueError(f"a constant has no named size, as {type} has")
+    return Tensor(np.array(numbers, numpy_dtype(type.dtype)).reshape(shape))
 
 
 class Reader:

@@ -216,6 +216,8 @@ class _Measure:
         if op == "number":
             exact = Fraction(parts[0])
             return _Number(exact, exact)
+        if op == "between":
+            return _Number(Fraction(parts[0]), Fraction(parts[1]))
         if op == "inf":
             return _Number(math.inf, math.inf)
         if op == "atom":

@@ -234,7 +234,7 @@ def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
     graph, _ = maps.graph_of(map, [context.domain], context, span)
-    return analysis.lipschitz(graph, 0)
+    return analysis.lipschitz(graph, 0, labels=context.scope.labels)
 
 
 def smallest_singular(thing: Any, context: Context, span: Span | None) -> q.Quantity:

@@ -24,6 +24,7 @@ class Scope:
         self.precision = precision
         self.outer = outer
         self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
+        self.labels: dict[str, str] = outer.labels if outer else {}  # digest of a weight -> its name
         self._made: dict[int, tuple[Any, Value]] = {}  # by identity; the thing itself is kept alive with it
 
     def inner(self, name: str) -> "Scope":
@@ -72,7 +73,10 @@ class Scope:
 
     def _table(self, table: Table, place: Span | None) -> Value:
         if id(table) not in self._made:
-            self._made[id(table)] = (table, self.build.constant(stored(table, self.precision), place))
+            weight = Constant(stored(table, self.precision))
+            if table.label:
+                self.labels.setdefault(weight.digest, table.label)
+            self._made[id(table)] = (table, self.build.constant(weight, place))
         return self._made[id(table)][1]
 
 

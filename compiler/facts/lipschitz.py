@@ -4,9 +4,10 @@ One sweep in program order. The gain of an operation in each operand comes from 
 on the input add up (R1 of CERTIFICATES.md): L(op) <= Σ_i gain_i · L_i. Euclidean norms throughout.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 
 import numpy as np
 
@@ -59,16 +60,17 @@ def _fact(kind: str, matrix: np.ndarray, label: str, interval: Interval) -> q.Qu
     return q.Quantity(interval, ["fact", leaf])
 
 
-def lipschitz(graph: Graph, index: int, ranges: Sequence[Interval] = ()) -> Bounds:
-    """Bounds of the first output as a function of input number `index`."""
-    types = graph.types()
+def lipschitz(
+    graph: Graph, index: int, ranges: Sequence[Interval] = (), labels: Mapping[str, str] = MappingProxyType({})
+) -> Bounds:
+    """Bounds of the first output as a function of input number `index`; `labels` names weights by digest."""
     known: list[Known] = [Known(port.type, r) for port, r in zip(graph.inputs, _filled(ranges, graph))]
     gains: list[q.Quantity] = [q.number(int(i == index)) for i in range(len(graph.inputs))]
     for op in graph.ops:
         operands = [known[v] for v in op.operands]
         through = [gains[v] for v in op.operands]
-        for position, type in enumerate(types[op.first : op.first + len(op.types)]):
-            known.append(_known(op, operands, type, position))
+        for type in op.types:
+            known.append(_known(op, operands, type, labels))
             gains.append(_gain(op, operands, through))
     result = graph.outputs[0]
     found = gains[result]
@@ -80,30 +82,32 @@ def _filled(ranges: Sequence[Interval], graph: Graph) -> Sequence[Interval]:
     return [*ranges, *[REALS] * (len(graph.inputs) - len(ranges))]
 
 
-def _known(op: Op, operands: Sequence[Known], type: TensorType, position: int) -> Known:
+def _known(op: Op, operands: Sequence[Known], type: TensorType, labels: Mapping[str, str]) -> Known:
     definition = page(op.name)
     if isinstance(definition, RegionOp):
         return Known(type)
     interval = definition.range(operands, **dict(op.attributes))
     if op.name == "constant" and type.rank == 2 and type.is_float:
-        return _Weight(type, interval, matrix=op.attribute("value").array)
+        value = op.attribute("value")
+        return _Weight(type, interval, value.array, labels.get(value.digest, ""))
     if op.name == "transpose" and isinstance(operands[0], _Weight):
-        return _Weight(type, interval, matrix=operands[0].matrix)
+        return _Weight(type, interval, operands[0].matrix, operands[0].label)
     return Known(type, interval)
 
 
 class _Weight(Known):
     """A constant matrix, whose norm can be worked out; transposing it keeps the norm."""
 
-    __slots__ = ("asked", "matrix")
+    __slots__ = ("asked", "label", "matrix")
 
-    def __init__(self, type: TensorType, interval: Interval, matrix: np.ndarray):
+    def __init__(self, type: TensorType, interval: Interval, matrix: np.ndarray, label: str):
+        object.__setattr__(self, "label", label)
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "asked", [])
         super().__init__(type, interval, self._norm)
 
     def _norm(self) -> Interval:
-        fact = norm_fact(self.matrix)
+        fact = norm_fact(self.matrix, self.label)
         self.asked.append(fact)
         return fact.interval
 

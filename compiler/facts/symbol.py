@@ -75,7 +75,8 @@ def _transform(re: np.ndarray, im: np.ndarray, axis: int) -> tuple[np.ndarray, n
         real.append(p @ a + q @ b)
         imaginary.append(p @ b - q @ a)
     shape = np.moveaxis(re, axis, 0).shape
-    return tuple(np.moveaxis(np.concatenate(x).reshape(shape), 0, axis) for x in (real, imaginary))
+    whole = [np.moveaxis(np.concatenate(x).reshape(shape), 0, axis) for x in (real, imaginary)]
+    return whole[0], whole[1]
 
 
 def roots_of_unity(n: int) -> tuple[np.ndarray, np.ndarray]:

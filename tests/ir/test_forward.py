@@ -14,6 +14,7 @@ from law_graphs import (
     page_cases,
     real,
     region_cases,
+    solve,
     while_case,
 )
 from test_laws import laned, unstable
@@ -83,10 +84,8 @@ def test_a_chain_has_the_operations_of_a_hand_written_rule() -> None:
     graph = closed("f", lambda x, y: {"z": fn("sin", x * y) + y}, x=real(2), y=real(2))
     # x·y; dx·y + x·dy; cos(x·y)·that; + dy
     assert sorted(op.name for op in forward(graph).ops) == sorted(["multiply"] * 4 + ["add", "add", "cos"])
-    assert [op.name for op in forward(closed("t", lambda x: {"y": fn("exp", x)}, x=real())).ops] == [
-        "exp",
-        "multiply",
-    ]
+    graph = closed("f", lambda x: {"y": fn("exp", fn("exp", x))}, x=real())
+    assert [op.name for op in forward(graph).ops] == ["exp", "multiply", "exp", "multiply"]
 
 
 def test_what_is_constant_has_no_tangent() -> None:
@@ -126,6 +125,14 @@ def test_the_start_of_an_iteration_has_no_influence() -> None:
     case = fix_case()
     x, y, w, b = (np.zeros(case.arguments[i].shape) for i in case.floats)
     assert all(not np.any(t) for t in pushed(case, [x + 1, y + 1, w, b]))
+
+    def body(x: Value) -> dict[str, Value]:
+        start, given = [x, x.builder.scalar(0.0, "float64")], case.arguments[2:]
+        return {"y": solve(*start, *(x.builder.constant(c) for c in given))[0]}
+
+    graph = forward(closed("f", body, x=real(2)))
+    assert "fix" not in [op.name for op in graph.ops]
+    assert not np.any(evaluate(graph, draws((2,), (2,)))[0])
 
 
 def test_what_has_no_derivative_says_so_where_it_is_needed() -> None:

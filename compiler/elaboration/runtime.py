@@ -1,0 +1,69 @@
+"""Bounds of what is known only at run time, computed in the graph: a guaranteed upper bound of ‖A‖.
+
+Gram iteration in float64. For a symmetric M, ‖M‖² = ‖M²‖ <= ‖fl(M M)‖ + γ‖M‖_F², where γ bounds the rounding of
+a product of n terms in any order; so with M_0 = fl(AᵀA) and M_(k+1) = fl(M_k M_k)
+    ‖A‖² <= ‖M_0‖ + γ‖A‖_F²,    ‖M_k‖ <= √(‖M_(k+1)‖ + γ‖M_k‖_F²),    ‖M_K‖ <= ‖M_K‖_F.
+Every M_k is divided by a power of its own size first, so that nothing overflows; each scalar step is loosened.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.things import Tensor
+from banach.compiler.facts import quantity as q
+from banach.ir.exact import Interval
+from banach.ir.graph import Builder, Value
+from banach.ir.span import Span
+
+_ROUNDS = 6
+_LOOSE = 1 + 2.0**-40  # covers the few roundings of each scalar step in float64
+_STORED = 1 + 2.0**-20  # covers the rounding of the result, and of 1/L, in float32
+_FARTHEST = 2**40  # the bound is at most √n ‖A‖, up to rounding; no array has more than 2^63 entries
+_TINY = 1e-150
+
+
+def norm_bound(matrix: Tensor, name: str, context: Context, span: Span | None) -> Tensor:
+    """An upper bound of the spectral norm of a tensor with two axes; the enclosure is in units of ‖name‖."""
+    build = context.scope.build
+    value = context.scope.value(matrix, place=span)
+    bound = _gram_bound(build, build.op("cast", value, dtype="float64"))
+    stored = build.op("cast", bound * _STORED, dtype=value.type.dtype)
+    within = q.Quantity(
+        Interval.between(1, _FARTHEST), ["between", "1", str(_FARTHEST)]
+    )  # the factor between the bound and the norm
+    return Tensor(stored, f"‖{name}‖", q.combine("*", within, q.atom(f"‖{name}‖")))
+
+
+def _gram_bound(build: Builder, a: Value) -> Value:
+    m, n = a.type.shape
+    turned = build.op("transpose", a, permutation=(-1, -2))
+    wide = isinstance(m, int) and isinstance(n, int) and m < n
+    gram = build.op("matmul", a, turned) if wide else build.op("matmul", turned, a)
+    gamma = _gamma(build, m, n)
+    squares: list[tuple[Value, Value]] = []  # size of M_k, and ‖M_k/size‖_F²
+    current = gram
+    for _ in range(_ROUNDS):
+        size = build.op("maximum", _frobenius(build, current), build.scalar(_TINY, "float64"))
+        unit = current / size
+        squares.append((size, _square(build, unit)))
+        current = build.op("matmul", unit, unit)
+    bound = _frobenius(build, current) * _LOOSE
+    for size, square in reversed(squares):
+        # ‖unit‖ <= √(‖unit²‖ + γ‖unit‖_F²), and M_k = size · unit
+        bound = build.op("sqrt", (bound + gamma * square) * _LOOSE) * size * _LOOSE
+    return build.op("sqrt", (bound + gamma * _square(build, a)) * _LOOSE) * _LOOSE
+
+
+def _gamma(build: Builder, m: Any, n: Any) -> Value:
+    """(m + n + 4)·u·2, more than the rounding of a product of m or n terms and of the division before it."""
+    count = build.op("extent", size=m + n + 4, dtype="float64")
+    return count * float(Fraction(2, 2**53))
+
+
+def _square(build: Builder, matrix: Value) -> Value:
+    return build.op("sum", matrix * matrix, axes=(-2, -1)) * _LOOSE
+
+
+def _frobenius(build: Builder, matrix: Value) -> Value:
+    return build.op("sqrt", _square(build, matrix))
