@@ -15,7 +15,7 @@ IR = {
     0: "span diagnostic shelf dims tensor_type tensor exact elementary",
     1: "primitive graph verify text reader rewrite",
     2: "primitives",
-    3: "evaluate reverse forward vectorise",
+    3: "evaluate reverse forward vectorise simplify",
 }
 COMPILER = {
     4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts certificate",

@@ -1,5 +1,7 @@
 """Deblurring a photograph by conjugate gradients, against the closed form by FFT."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from skimage.data import camera
@@ -32,11 +34,10 @@ def test_every_backend_equals_the_closed_form(backend, picture, compiled, model_
     x = result["x"].astype(np.float64)
     assert round(decibels(blurred, sharp), 2) == 23.88
     assert round(decibels(x, sharp), 2) == 25.99
-    assert np.sqrt(np.mean((x - exact) ** 2)) <= 1e-5
-    assert np.linalg.norm(x - exact) <= 2e-5 * np.linalg.norm(exact)
+    assert np.abs(x - exact).max() <= 1e-5
     assert result["x.status"] == 0
     bound = banach.load(model_file("deblur")).check().certificates["x"].iterations
-    assert result["x.iterations"] <= bound <= 200
+    assert result["x.iterations"] <= bound <= 300
 
 
 
@@ -52,12 +53,13 @@ def test_certificate(model_file):
     root = np.sqrt(spectrum.max() / spectrum.min())
     factor = (root - 1) / (root + 1)
     assert factor * (1 - 1e-6) <= certificate.upper_factor <= factor * 1.01
+    tolerance = float(Fraction(certificate.tolerance))
     # 2·sqrt(κ)·q^k <= tolerance: the least k, give or take the bound's own slack.
-    least = int(np.ceil(np.log(1e-6 / (2 * root)) / np.log(factor)))
+    least = int(np.ceil(np.log(tolerance / (2 * root)) / np.log(factor)))
     assert least <= certificate.iterations <= least + 2
 
 
-def test_the_envelope_holds_in_float64(picture, model_file):
+def test_the_envelope_holds(picture, model_file):
     """The bound of the residual, checked along CG in numpy: 2·sqrt(κ)·q^k."""
     _, blurred, _ = picture
     distance = np.minimum(np.arange(256), 256 - np.arange(256))
@@ -68,7 +70,7 @@ def test_the_envelope_holds_in_float64(picture, model_file):
     root = (1 + certificate.upper_factor) / (1 - certificate.upper_factor)
     b = np.fft.ifft2(np.sqrt(response - 0.01) * np.fft.fft2(blurred)).real
     r = p = b
-    for k in range(1, 60):
+    for k in range(1, 90):
         Ap = np.fft.ifft2(response * np.fft.fft2(p)).real
         alpha = np.sum(r * r) / np.sum(p * Ap)
         new = r - alpha * Ap

@@ -20,7 +20,7 @@ def test_refused_with_place_number_reason_and_fix(report, model_file):
     assert (found.code.id, found.code.name) == ("B312", "step-too-large")
     assert line[found.span.column - 1 :] == "3 / lipschitz(grad(f))"
     assert found.span.end_column == len(line) + 1
-    assert "0.745488" in found.message and "0.248496" in found.message
+    assert "0.745488" in found.message and "0.248495" in found.message
     assert "4.02421" in found.label and "runs away" in found.why
     assert "1 / lipschitz(grad(f))" in found.fix
     assert report.exit_code() == 3 and not report.ok
@@ -29,7 +29,7 @@ def test_refused_with_place_number_reason_and_fix(report, model_file):
 def test_the_fix_is_accepted(model_file, tmp_path):
     """What it says to write, written, is proved; so is the number that it names."""
     text = model_file("too_fast").read_text()
-    for step in ("1 / lipschitz(grad(f))", "0.248496"):
+    for step in ("1 / lipschitz(grad(f))", "0.248495"):
         mended = text.replace("3 / lipschitz(grad(f))", step)
         assert mended != text
         report = banach.loads(mended, folder=model_file("too_fast").parent).check()
@@ -87,4 +87,4 @@ def test_json(model_file, banach_command):
     assert (diagnostic["code"], diagnostic["line"], diagnostic["column"]) == ("B312", 21, 11)
     (certificate,) = document["certificates"]
     assert (certificate["verdict"], certificate["scope"]) == ("refuted", "instance")
-    assert certificate["nearest"] == "step <= 0.248496"
+    assert certificate["nearest"] == "step <= 0.248495"
