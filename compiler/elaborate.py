@@ -99,6 +99,7 @@ class _Elaborator:
         self.first: dict[str, Span] = {}
         self.lanes: list[bool] = []
         self.claims: list[Claim] = []
+        self.free: list[syntax.Name] = []
 
     def run(self) -> Elaborated:
         head = self.spec.head
@@ -108,6 +109,7 @@ class _Elaborator:
         for found in self.spec.solves:
             self._attempt(lambda found=found: self._solve(found), found.key.text)
         outputs = self._outputs(head.outputs)
+        self._names_of_formulas()
         if self.mistakes:
             raise SpecError(sorted(self.mistakes, key=_by_place))
         graph = prune(self.scope.build.finish(outputs))
@@ -175,6 +177,7 @@ class _Elaborator:
                 own = set(signature.parameters or ()) | {name for name, _ in where}
                 reads = tuple(n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own)
                 name = signature.name
+                self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
                 self._claim_name(key, name)
         self._refuse_circles(work)
@@ -184,6 +187,11 @@ class _Elaborator:
                 self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
         for name in work:
             self.names.find(name)
+
+    def _names_of_formulas(self) -> None:
+        """A formula means nothing until it is used; that its names mean something is seen here, used or not."""
+        for name in self.free:
+            self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
 
     def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> None:
         graph = {name: [n for n in reads if n in work] for name, (_, reads, _) in work.items()}
@@ -389,6 +397,11 @@ def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[Te
             raise refuse(BAD_TYPE, "a size is a whole number from 1 on", item.span)
         shape.append(size)
     return TensorType(kinds[base.id], tuple(shape)), lanes
+
+
+def free_in(node: syntax.Node, own: set[str]) -> list[syntax.Name]:
+    """The names that a formula reads from outside."""
+    return [n for n in syntax.walk(node) if isinstance(n, syntax.Name) and n.id not in own]
 
 
 def _stop_rule(node: syntax.Node) -> tuple[syntax.Node, Fraction, syntax.Node | None]:
