@@ -20,7 +20,9 @@ UNREADABLE = Code(
 Read are .npy and .npz without pickles, .csv of numbers, .png and .safetensors; or give a number itself.
 """,
 )
-UNWRITABLE = Code("B705", "unwritable-output", "An output could not be written; what was written before is whole.\n")
+UNWRITABLE = Code(
+    "B705", "unwritable-output", "An output could not be written; what was written before is whole.\n"
+)
 STATUS = ("converged", "stopped at most", "diverged")
 _PICTURE = 16  # a matrix at least this wide and high is written as a picture too
 
@@ -55,7 +57,9 @@ def _number(value: str) -> np.ndarray:
 
 
 def _file(path: Path) -> np.ndarray:
-    reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".png": _png, ".safetensors": _safetensors}.get(path.suffix)
+    reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".png": _png, ".safetensors": _safetensors}.get(
+        path.suffix
+    )
     if reader is None:
         raise _unreadable(path, "its kind is not one that we read")
     try:
@@ -65,7 +69,9 @@ def _file(path: Path) -> np.ndarray:
 
 
 def _unreadable(path: Path, why: str) -> RunError:
-    return RunError(Diagnostic(UNREADABLE, f"`{path}` cannot be read: {why}", fix="see `banach explain B704`"))
+    return RunError(
+        Diagnostic(UNREADABLE, f"`{path}` cannot be read: {why}", fix="see `banach explain B704`")
+    )
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -160,7 +166,9 @@ def certificates(metadata: Mapping[str, str]) -> Sequence[dict[str, Any]]:
         return []
 
 
-def summary(found: Mapping[str, np.ndarray], certificates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summary(
+    found: Mapping[str, np.ndarray], certificates: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """A row for every solve that reports: status, iterations, residual, and the certified bound beside it."""
     bounds = {c.get("solve"): c for c in certificates}
     rows = []
@@ -197,7 +205,9 @@ def table(found: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) ->
         if row["samples"] != 1:
             count = f"{row['fewest']} to {count} (of {row['samples']} samples)"
         bound = f", certified ≤ {row['bound']}" if row["bound"] is not None else ""
-        lines.append(f"{row['solve']}: {row['status']} after {count} iterations{bound}, residual {row['residual']:.3g}")
+        lines.append(
+            f"{row['solve']}: {row['status']} after {count} iterations{bound}, residual {row['residual']:.3g}"
+        )
     return "\n".join(lines)
 
 

@@ -86,7 +86,11 @@ def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) ->
             yield Diagnostic(BAD_REQUIREMENT, "this cannot be required", node.span, fix="write `converges`")
         elif certificate.verdict == UNKNOWN:
             message = f"that `{key.text}` converges could not be shown"
-            fix = f"use {certificate.nearest}" if certificate.nearest else "see `banach check -v`, or drop the requirement"
+            fix = (
+                f"use {certificate.nearest}"
+                if certificate.nearest
+                else "see `banach check -v`, or drop the requirement"
+            )
             yield Diagnostic(NOT_SHOWN, message, node.span, why=certificate.missing or "", fix=fix)
 
 
@@ -122,10 +126,14 @@ def _recognised(claim: Claim) -> tuple[library.Page | None, Environment]:
     return library.find("picard"), Environment(known)
 
 
-def _attempt(theorem: library.Theorem, claim: Claim, names: Environment, elaborated: Elaborated) -> Certificate:
+def _attempt(
+    theorem: library.Theorem, claim: Claim, names: Environment, elaborated: Elaborated
+) -> Certificate:
     local, context = _measured(theorem.where, names, claim), claim.context
     judgements = [measure.judge(node, local, context) for node in theorem.hypotheses]
-    hypotheses = [_hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)]
+    hypotheses = [
+        _hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)
+    ]
     conclusion = theorem.conclusion
     certificate = dict(
         solve=claim.recipe.name,
@@ -243,7 +251,9 @@ def _reachable(factor: q.Quantity | None, claim: Claim, precision: str) -> float
     return float(2 * unit / slack) if slack > 0 else None
 
 
-def _refute(rule: library.Refutation, claim: Claim, names: Environment, elaborated: Elaborated) -> Certificate | None:
+def _refute(
+    rule: library.Refutation, claim: Claim, names: Environment, elaborated: Elaborated
+) -> Certificate | None:
     """The refutation, if its hypotheses hold for sure and its witness runs away when replayed."""
     local, context = _measured(rule.where, names, claim), claim.context
     judgements = [measure.judge(node, local, context) for node in rule.hypotheses]
@@ -270,7 +280,6 @@ def _refute(rule: library.Refutation, claim: Claim, names: Environment, elaborat
 
 def _with_nearest(refuted: Certificate, closest: Certificate | None) -> Certificate:
 
-
     if closest is None:
         return refuted
     failing = next((h for h in closest.hypotheses if h.holds is not True), None)
@@ -286,7 +295,12 @@ def _reason(failing: Hypothesis) -> str:
 def _nearest(judgements: Iterable[measure.Judgement]) -> str | None:
     """The value of an option that would be proved: the bound of the first condition on it that fails."""
     for judgement in judgements:
-        if judgement.holds is not True and judgement.subject and judgement.right and judgement.op in ("<", "<="):
+        if (
+            judgement.holds is not True
+            and judgement.subject
+            and judgement.right
+            and judgement.op in ("<", "<=")
+        ):
             bound = judgement.right
             if bound.interval.lo > 0 and bound.interval.lo != math.inf:
                 number = _rounded_down(bound.interval.lo)
@@ -342,5 +356,3 @@ def _refutation(certificate: Certificate, claim: Claim) -> Diagnostic:
         return Diagnostic(STEP_TOO_LARGE, message, span, label=label, why=why, fix=fix)
     message = f"the iteration `{certificate.solve}` diverges"
     return Diagnostic(REFUTED_CLAIM, message, span, why=why, fix=certificate.nearest or "use another method")
-
-

@@ -12,7 +12,9 @@ from banach.compiler import telling
 from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
-USAGE = Code("B150", "usage", "The command line is wrong. `banach --help` and `banach COMMAND --help` show its form.\n")
+USAGE = Code(
+    "B150", "usage", "The command line is wrong. `banach --help` and `banach COMMAND --help` show its form.\n"
+)
 BUG = Code(
     "B900",
     "bug",
@@ -76,7 +78,9 @@ def _parser() -> _Parser:
     compile_.add_argument("spec")
     compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
     compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
-    compile_.add_argument("--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model")
+    compile_.add_argument(
+        "--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model"
+    )
 
     run = command("run", _run, "runs a spec or a compiled model")
     run.add_argument("model", help="a spec or a .onnx file")
@@ -136,7 +140,9 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
     if options.gradient:
         output, colon, inputs = options.gradient.partition(":")
         if not colon or not inputs:
-            raise SpecError([Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")])
+            raise SpecError(
+                [Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")]
+            )
         target = model.reverse(output, inputs.split(","))
     target.compile(options.output, to=options.to)
     for certificate in model.report.certificates.values():
@@ -187,7 +193,9 @@ def _verify(options: Any, texts: dict[str, str]) -> int:
 
     found = verify(load(options.model).model)
     if options.json:
-        _document({"ok": found.ok, "checked": found.checked, "failed": found.failed, "trusted": found.trusted})
+        _document(
+            {"ok": found.ok, "checked": found.checked, "failed": found.failed, "trusted": found.trusted}
+        )
     else:
         for mark, lines in (("checked", found.checked), ("trusted", found.trusted), ("FAILED", found.failed)):
             for line in lines:
@@ -263,5 +271,3 @@ def _coloured() -> bool:
 
 def _size(path: Path) -> str:
     return f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
-
-

@@ -21,7 +21,16 @@ from banach.compiler.elaboration.problem import (
     refuse,
 )
 from banach.compiler.elaboration.scope import Scope
-from banach.compiler.elaboration.things import Broken, Environment, Extent, Formula, Number, Pending, Tensor, describe
+from banach.compiler.elaboration.things import (
+    Broken,
+    Environment,
+    Extent,
+    Formula,
+    Number,
+    Pending,
+    Tensor,
+    describe,
+)
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature
 from banach.compiler.section import unknown_key
@@ -125,7 +134,9 @@ class _Elaborator:
         if given is None or given.text in PRECISIONS:
             return given.text if given else "float32"
         fix = f"write one of {', '.join(PRECISIONS)}"
-        self.mistakes.append(Diagnostic(BAD_TYPE, f"there is no precision `{given.text}`", given.span, fix=fix))
+        self.mistakes.append(
+            Diagnostic(BAD_TYPE, f"there is no precision `{given.text}`", given.span, fix=fix)
+        )
         return "float32"
 
     def _sizes(self, section: Mapping | None) -> None:
@@ -138,7 +149,9 @@ class _Elaborator:
                 self.names.known[key.text] = Extent(named(key.text))
             else:
                 fix = "write a whole number from 1 on, or `any`"
-                self._report(refuse(BAD_NUMBER, f"the size `{key.text}` is no whole number", node.span, fix=fix))
+                self._report(
+                    refuse(BAD_NUMBER, f"the size `{key.text}` is no whole number", node.span, fix=fix)
+                )
                 self.names.known[key.text] = Broken()
 
     def _inputs(self, section: Mapping | None) -> None:
@@ -175,7 +188,9 @@ class _Elaborator:
                     self.names.known[key.text.split("(")[0].strip()] = Broken()
                     continue
                 own = set(signature.parameters or ()) | {name for name, _ in where}
-                reads = tuple(n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own)
+                reads = tuple(
+                    n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own
+                )
                 name = signature.name
                 self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
@@ -234,7 +249,11 @@ class _Elaborator:
         claim = self._by_method(found, found.method) if found.method else self._by_equations(found)
         self.claims.append(claim)
         name, solved = found.key.text, claim.solved
-        for part, value in (("iterations", solved.iterations), ("residual", solved.residual), ("status", solved.status)):
+        for part, value in (
+            ("iterations", solved.iterations),
+            ("residual", solved.residual),
+            ("status", solved.status),
+        ):
             self.names.known[f"{name}.{part}"] = value
         return solved.result
 
@@ -242,7 +261,9 @@ class _Elaborator:
         solver = self.context.evaluate(parse(method.method), self.names, self.context)
         if not isinstance(solver, formulas.Solver):
             fix = "`banach list solvers` shows what there is"
-            raise refuse(WRONG_KIND, f"a method is a solver, not {describe(solver)}", method.method.span, fix=fix)
+            raise refuse(
+                WRONG_KIND, f"a method is a solver, not {describe(solver)}", method.method.span, fix=fix
+            )
         page, section = solver.page, solver.page.section
         if not isinstance(method.start, Scalar):
             span = method.start.span if method.start else found.key.span
@@ -273,14 +294,21 @@ class _Elaborator:
         return Claim(found, page, names, context, recipe, solve(recipe, context), places)
 
     def _options(
-        self, page: library.Page, method: Method, names: Environment, context: Context, places: dict[str, Span]
+        self,
+        page: library.Page,
+        method: Method,
+        names: Environment,
+        context: Context,
+        places: dict[str, Span],
     ) -> None:
         """The options of the page: those of the spec are formulas of the spec, the others of the page."""
         known = {key.text: node for key, node in page.section.options or ()}
         given = dict.fromkeys(known)
         for key, value in method.options:
             if key.text not in known:
-                self.mistakes.append(unknown_key(key, f"solve by {page.name}", [*known, "start", "stop", "report"]))
+                self.mistakes.append(
+                    unknown_key(key, f"solve by {page.name}", [*known, "start", "stop", "report"])
+                )
                 continue
             given[key.text] = value
             places[key.text] = value.span
@@ -306,7 +334,9 @@ class _Elaborator:
         if missing or extra:
             name = (missing or extra)[0]
             told = "has no equation in `next:`" if missing else "is no state"
-            raise refuse(WRONG_ARGUMENTS, f"`{name}` {told}", iteration.next.span, fix="give every state one equation")
+            raise refuse(
+                WRONG_ARGUMENTS, f"`{name}` {told}", iteration.next.span, fix="give every state one equation"
+            )
         returns = parse(iteration.returns) if iteration.returns else syntax.Name(state[0][0], found.key.span)
         equation = library.table(iteration.equation)
         if not equation and len(state) == 1:
@@ -332,7 +362,9 @@ class _Elaborator:
         outputs: dict[str, Any] = {}
         if section is None and not self.mistakes:
             fix = "add `outputs: {x: x}`"
-            self.mistakes.append(Diagnostic(UNKNOWN_NAME, "this spec has no outputs", self.spec.source.root.span, fix=fix))
+            self.mistakes.append(
+                Diagnostic(UNKNOWN_NAME, "this spec has no outputs", self.spec.source.root.span, fix=fix)
+            )
         for key, node in section or ():
             value = self._attempt(lambda node=node: self._output(node), None)
             if value is not None:
@@ -340,7 +372,11 @@ class _Elaborator:
         for claim in self.claims:
             if claim.recipe.name and _reported(claim.solve):
                 solved = claim.solved
-                for part, tensor in (("iterations", solved.iterations), ("residual", solved.residual), ("status", solved.status)):
+                for part, tensor in (
+                    ("iterations", solved.iterations),
+                    ("residual", solved.residual),
+                    ("status", solved.status),
+                ):
                     outputs[f"{claim.recipe.name}.{part}"] = tensor.value
         return outputs
 
@@ -377,7 +413,9 @@ class _Elaborator:
         name = name or key.text
         if name in self.first:
             notes = ((self.first[name], "it is first defined here"),)
-            self.mistakes.append(Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes))
+            self.mistakes.append(
+                Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes)
+            )
         self.first.setdefault(name, key.span)
 
 
@@ -412,7 +450,12 @@ def _stop_rule(node: syntax.Node) -> tuple[syntax.Node, Fraction, syntax.Node | 
     right = node.right
     if isinstance(right, syntax.Number) and right.value > 0:
         return node.left, Fraction(right.value), None
-    if isinstance(right, syntax.Binary) and right.op == "*" and isinstance(right.left, syntax.Number) and right.left.value > 0:
+    if (
+        isinstance(right, syntax.Binary)
+        and right.op == "*"
+        and isinstance(right.left, syntax.Number)
+        and right.left.value > 0
+    ):
         return node.left, Fraction(right.left.value), right.right
     return node.left, Fraction(1), right
 
@@ -421,14 +464,21 @@ def _positive(scalar: Scalar, what: str) -> Fraction:
     value = scalar.value
     if isinstance(value, int | Fraction) and not isinstance(value, bool) and value > 0:
         return Fraction(value)
-    raise refuse(BAD_NUMBER, f"the {what} is a positive number, not `{scalar.text}`", scalar.span, fix="write 1e-6, say")
+    raise refuse(
+        BAD_NUMBER,
+        f"the {what} is a positive number, not `{scalar.text}`",
+        scalar.span,
+        fix="write 1e-6, say",
+    )
 
 
 def _count(stop: Stop) -> int:
     value = stop.most.value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62:
         return value
-    raise refuse(BAD_NUMBER, f"`most` is a whole number, not `{stop.most.text}`", stop.most.span, fix="write 1000, say")
+    raise refuse(
+        BAD_NUMBER, f"`most` is a whole number, not `{stop.most.text}`", stop.most.span, fix="write 1000, say"
+    )
 
 
 def _reported(found: Solve) -> bool:
@@ -446,4 +496,3 @@ def _parses(node: Scalar) -> bool:
 
 def _by_place(diagnostic: Diagnostic) -> tuple[int, int]:
     return (diagnostic.span.line, diagnostic.span.column) if diagnostic.span else (0, 0)
-

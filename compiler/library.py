@@ -112,7 +112,11 @@ class RefutationSection(Section):
     source: Scalar
 
 
-_MODELS: dict[str, type[_PageSection]] = {"operator": OperatorPage, "function": FunctionPage, "solver": SolverPage}
+_MODELS: dict[str, type[_PageSection]] = {
+    "operator": OperatorPage,
+    "function": FunctionPage,
+    "solver": SolverPage,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -146,11 +146,16 @@ class Derivative:
         graph = model.graph
         known = [port.name for port in graph.inputs if port.type.is_float and port.default is None]
         results = [name for name, type in zip(graph.output_names, graph.output_types) if type.is_float]
-        for name, names, what in ((output, results, "output"), *((w, known, "input") for w in wrt)):
+        for name, names, what in (
+            (output, results, "output"),
+            *((w, known, "input") for w in wrt),
+        ):
             if name not in names:
                 near = suggest(name, names)
                 fix = f"write `{near}`" if near else f"the {what}s are: {', '.join(names) or 'none'}"
-                raise SpecError([Diagnostic(NO_DERIVATIVE, f"there is no {what} `{name}` to differentiate", fix=fix)])
+                raise SpecError(
+                    [Diagnostic(NO_DERIVATIVE, f"there is no {what} `{name}` to differentiate", fix=fix)]
+                )
         place = graph.output_names.index(output)
         single = prune(replace(graph, outputs=(graph.outputs[place],), output_names=(output,)))
         whole = _reversed(single)
@@ -208,7 +213,9 @@ def _compile(graph: Graph, model: Model, path: str | Path | None, to: str) -> "A
 
     proto = lower(graph)
     facts = {"banach.spec": model.text, "banach.version": version("banach")}
-    seal(proto, [{**c.to_json(), "evidence": c.evidence()} for c in model.report.certificates.values()], facts)
+    seal(
+        proto, [{**c.to_json(), "evidence": c.evidence()} for c in model.report.certificates.values()], facts
+    )
     if path is not None:
         save(proto, path)
     return OnnxArtifact(proto)

@@ -12,7 +12,9 @@ from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.elaboration import vocabulary
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 
-NO_PAGE = Code("B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n")
+NO_PAGE = Code(
+    "B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n"
+)
 KINDS = ("operators", "functions", "solvers", "schedules", "theorems", "words", "diagnostics")
 _PACKAGES = ("banach.ir", "banach.compiler", "banach.backends")
 _PARTS = ("numpy", "networkx", "pydantic", "pyyaml", "onnx", "onnxruntime", "torch", "safetensors", "pillow")
@@ -46,7 +48,9 @@ def certificate(found: Certificate, verbose: bool) -> str:
 
 
 def _claim(found: Certificate) -> Iterator[str]:
-    yield f"  claim       {found.quantity}: {found.rate}" + (f", at most {found.bound}" if found.bound else "")
+    yield f"  claim       {found.quantity}: {found.rate}" + (
+        f", at most {found.bound}" if found.bound else ""
+    )
     if found.lipschitz:
         lo, hi = found.lipschitz.to_floats()
         yield f"  constant    L ≤ {hi:.7g}" + (f" (at least {lo:.7g})" if lo > 0 else "")

@@ -204,7 +204,9 @@ class Builder:
             known.extend(self.replay(op, [known[v] for v in op.operands]))
         return tuple(known[v] for v in graph.outputs)
 
-    def replay(self, op: Op, operands: Sequence[Value], regions: Sequence[Graph] | None = None) -> tuple[Value, ...]:
+    def replay(
+        self, op: Op, operands: Sequence[Value], regions: Sequence[Graph] | None = None
+    ) -> tuple[Value, ...]:
         """Adds a copy of an operation that reads other operands (and, if given, has other regions)."""
         kept = op.regions if regions is None else regions
         return self.emit(op.name, operands, dict(op.attributes), kept, op.place)

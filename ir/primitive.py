@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from banach.ir.dims import Size
 from banach.ir.exact import Interval
 from banach.ir.graph import PRIMITIVES, Builder, Graph, Value
 from banach.ir.shelf import Page, pages
-from banach.ir.dims import Size
 from banach.ir.tensor_type import TensorType, broadcast
 
 REALS = Interval.everything()

@@ -300,7 +300,7 @@ class Fix(_Loop):
                 state = fresh
                 going = (size.abs() < torch.inf) & ~(size <= tolerance * scale)
         if checked and not lanes:
-            ending = exported.judge(start, k, *checked, tolerance)
+            ending = exported.judge(start, k, checked[0], checked[1], tolerance)
         return (*state, *ending)
 
     def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:

@@ -47,11 +47,12 @@ def faults(model: ModelProto) -> list[str]:
     skeleton = _skeleton(model)
     found = [*_foreign(model), *_repeated(model.graph), *_inner_initializers(model.graph)]
     found += [fault for node in _nodes(model.graph) for fault in _shape_of_node(node)]
+    found = found or list(_inferred(skeleton, skeleton.graph, {}))
     if found:
         return found
     try:
         onnx.checker.check_model(skeleton, full_check=True)
-        return list(_inferred(skeleton, skeleton.graph, {}))
+        return []
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as refusal:
         return [" ".join(str(refusal).split())]
 
@@ -193,8 +194,15 @@ def _infer(model: ModelProto, graph: GraphProto, outer: Types) -> Types:
         own = {value.name for value in graph.input} | {tensor.name for tensor in model.graph.initializer}
         own |= {name for node in graph.node for name in node.output}
         bare.graph.input.extend(ValueInfoProto(name=n, type=t) for n, t in outer.items() if n not in own)
-    bare.graph.output.extend(ValueInfoProto(name=value.name) for value in graph.output)
-    done = shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True).graph
+    # onnx says nothing of the shape of a Loop's results. As none changes from one iteration to the next
+    # (_loop_types), they are those that the body declares.
+    kept = {name: v.type for n in graph.node if n.op_type == "Loop" for name, v in _carried(n)}
+    ends = {value.name for value in graph.output}
+    bare.graph.value_info.extend(ValueInfoProto(name=n, type=t) for n, t in kept.items() if n not in ends)
+    bare.graph.output.extend(
+        ValueInfoProto(name=value.name, type=kept.get(value.name)) for value in graph.output
+    )
+    done = shape_inference.infer_shapes(bare, data_prop=True).graph
     types: Types = dict(outer)
     for tensor in model.graph.initializer:
         types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
@@ -202,6 +210,10 @@ def _infer(model: ModelProto, graph: GraphProto, outer: Types) -> Types:
         {v.name: v.type for v in [*done.input, *done.value_info, *done.output] if v.HasField("type")}
     )
     return types
+
+
+def _carried(node: NodeProto) -> Iterator[tuple[str, ValueInfoProto]]:
+    return zip(node.output, list(_bodies(node)["body"].input)[2:])
 
 
 def _clash(declared: TypeProto, found: TypeProto | None) -> str:

@@ -25,13 +25,23 @@ An operation reaches ONNX by the backend's own table (backends/onnx/plain.py), b
 names, or by a decomposition into operations that do.
 """,
 )
+SHARED_NAME = Code(
+    "B616",
+    "shared-name",
+    """Two values of a compiled file have one name.
+
+Inputs and outputs of a file share one list of names, and `NAME.iterations`, `NAME.tolerance` and their like
+are in it. An output may bear an input's name only where it is that input, unchanged.
+""",
+)
 
 
 def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto:
     """A model with the graph's inputs and outputs by name, symbolic sizes as symbolic axes.
 
-    An input with a default is an initializer too, so a run may leave it out. SpecError: an operation has
-    no form in ONNX (B611), or no input shows a size (B612). RunError B911: what we wrote is not sound.
+    An input with a default is an initializer too, so a run may leave it out. SpecError: an operation has no
+    form in ONNX (B611), no input shows a size (B612), or two values share a name (B616). RunError B911: what
+    we wrote is not sound.
     """
     emit = SizedEmitter(graph.inputs, [*(port.name for port in graph.inputs), *graph.output_names])
     inputs = [Ref(port.type, port.name) for port in graph.inputs]
@@ -39,9 +49,11 @@ def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto
     outputs = [Ref(ref.type, name) for ref, name in zip(results, graph.output_names)]
     nodes = emit.scopes[0].nodes
     sources = [emit.settle(ref).name for ref in results]
+    _refuse_shared_names(graph, sources)
     nodes += [
         helper.make_node("Identity", [source], [ref.name], name=emit.fresh("output"))
         for source, ref in zip(sources, outputs)
+        if source != ref.name  # an input that is an output under its own name
     ]
     defaults = [
         numpy_helper.from_array(p.default.array, p.name) for p in graph.inputs if p.default is not None
@@ -60,6 +72,15 @@ def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto
     helper.set_model_props(model, dict(sorted((metadata or {}).items())))
     verify(model)
     return model
+
+
+def _refuse_shared_names(graph: Graph, sources: Sequence[str]) -> None:
+    taken = [port.name for port in graph.inputs]
+    for name, source in zip(graph.output_names, sources):
+        if name in taken and name != source:
+            message = f"the output `{name}` has the name of another input or output"
+            raise SpecError([Diagnostic(SHARED_NAME, message, fix="rename one of them")])
+        taken.append(name)
 
 
 class _Lowering:

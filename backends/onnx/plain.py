@@ -49,10 +49,10 @@ def reshape(emit: Emitter, type: TensorType, x: Ref, shape: tuple[Size, ...]) ->
     """The same entries under another shape."""
     if x.type.shape == shape:
         return x
-    if x.constant is not None and all(isinstance(size, int) for size in shape):
-        return Ref(type, constant=Tensor(x.constant.array.reshape(shape)))
     named = [axis for axis, size in enumerate(shape) if not isinstance(size, int)]
     fixed = [size for size in shape if isinstance(size, int)]
+    if x.constant is not None and not named:
+        return Ref(type, constant=Tensor(x.constant.array.reshape(fixed)))
     if len(named) == 1 and all(fixed):
         # One unknown follows from the rest, and shape inference can follow it too.
         vector = emit.vector([size if isinstance(size, int) else -1 for size in shape])
@@ -207,7 +207,7 @@ def _scatter_add(emit: Emitter, type: TensorType, x: Ref, index: Ref, axis: int,
     wide = "float32" if type.dtype in ("float16", "bfloat16") else type.dtype
     moved = _cast(emit, x.type.with_dtype(wide), x, wide)
     if before:
-        moved = emit.node("Transpose", [moved], moved.type.with_shape(shape[i] for i in order), perm=order)
+        moved = emit.node("Transpose", [moved], moved.type.with_shape([shape[i] for i in order]), perm=order)
     rest = (*shape[:before], *shape[before + places :])
     start = Ref(TensorType(wide, (size, *rest)), stretched=emit.constant(0, wide))
     where = _cast(emit, index.type.with_dtype("int64"), index, "int64")

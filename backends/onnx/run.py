@@ -48,8 +48,8 @@ float16 and bfloat16 have few kernels on a CPU.
 UNREADABLE_FILE = Code(
     "B711",
     "unreadable-model",
-    """A file is no ONNX model that can be run here: it is missing, cut short, larger than 2 GB, of another kind,
-or has parts in other files.
+    """A file is no ONNX model that can be run here: it is missing, cut short, larger than 2 GB, of another
+kind, or has parts in other files.
 
 A model is one file. Weights kept beside it are refused, because they could name any file of this machine.
 """,
@@ -65,7 +65,7 @@ The usual causes are a place outside an axis, shapes that do not fit, or too lit
 UNWRITABLE_FILE = Code(
     "B713",
     "unwritable-file",
-    """The compiled file could not be written. Nothing is left behind; an older file of that name is untouched.
+    """The compiled file could not be written. Nothing is left behind; an older file of that name stays.
 
 The usual causes are a full disk, a folder that is not there or may not be written, or weights over 2 GB,
 which one ONNX file cannot hold.
@@ -73,7 +73,7 @@ which one ONNX file cannot hold.
 )
 
 LARGEST = 2**31 - 1  # bytes: the bound of a protobuf message
-DTYPES = {element: dtype for dtype, element in ELEMENTS.items()}
+DTYPES: Mapping[int, str] = {element: dtype for dtype, element in ELEMENTS.items()}
 CPU = "CPUExecutionProvider"
 
 
@@ -97,7 +97,7 @@ class OnnxArtifact(Artifact):
     def evaluate(self, arguments: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """The outputs for one argument per input, in order. RunError B712: the run failed."""
         session = self._session
-        feed = dict(zip((port.name for port in self.inputs), arguments, strict=True))
+        feed = {port.name: np.asarray(a) for port, a in zip(self.inputs, arguments, strict=True)}
         try:
             return session.run(list(self.outputs), feed)
         except Exception as failure:

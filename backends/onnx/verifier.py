@@ -151,7 +151,9 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
     found.trusted.extend(f"{name}: assumed {text}" for text in certificate["assumptions"])
 
 
-def _check_hypothesis(name: str, hypothesis: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
+def _check_hypothesis(
+    name: str, hypothesis: Mapping[str, Any], measure: "_Measure", found: Verification
+) -> None:
     if not hypothesis["tree"]:
         found.trusted.append(f"{name}: {hypothesis['text']}, from the library's page")
         return
@@ -189,14 +191,18 @@ def _check_factor(certificate: Mapping[str, Any], measure: "_Measure", found: Ve
     stated = Fraction(certificate["factor"])
     holds = not factor.unit and factor.hi <= stated and stated < 1
     name = certificate["solve"]
-    (found.checked if holds else found.failed).append(f"{name}: the factor is at most {certificate['factor']:.6g}")
+    (found.checked if holds else found.failed).append(
+        f"{name}: the factor is at most {certificate['factor']:.6g}"
+    )
 
 
 def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
     bound = measure(certificate["evidence"]["residual"])
     holds = not bound.unit and bound.hi <= Fraction(certificate["tolerance"])
     name = certificate["solve"]
-    (found.checked if holds else found.failed).append(f"{name}: at most {certificate['iterations']} iterations")
+    (found.checked if holds else found.failed).append(
+        f"{name}: at most {certificate['iterations']} iterations"
+    )
 
 
 # --- exact arithmetic on trees ----------------------------------------------------------------------------
@@ -242,7 +248,9 @@ class _Measure:
             return _Number(-math.inf, math.inf)
         lower, upper = Fraction(leaf["lower"]), Fraction(leaf["upper"])
         if text not in self.told:
-            shown = f">= {float(lower):.6g}" if leaf["kind"] == "smallest_singular" else f"<= {float(upper):.6g}"
+            shown = (
+                f">= {float(lower):.6g}" if leaf["kind"] == "smallest_singular" else f"<= {float(upper):.6g}"
+            )
             self.found.checked.append(f"{text} {shown}, against the weights in the file")
         self.told.add(text)
         if leaf["kind"] == "spectral_norm":
@@ -368,9 +376,13 @@ def _rounded(a: _Number) -> _Number:
 
 def _shortened(x: End, upwards: bool) -> End:
     """The end in _BITS bits, rounded outwards; exact numbers that are short stay exact."""
-    if isinstance(x, float) or (x.numerator.bit_length() <= 2 * _BITS and x.denominator.bit_length() <= 2 * _BITS):
+    if isinstance(x, float) or (
+        x.numerator.bit_length() <= 2 * _BITS and x.denominator.bit_length() <= 2 * _BITS
+    ):
         return x
     shift = _BITS - (x.numerator.bit_length() - x.denominator.bit_length())
     scaled = x * Fraction(2) ** shift
-    whole = -((-scaled.numerator) // scaled.denominator) if upwards else scaled.numerator // scaled.denominator
+    whole = (
+        -((-scaled.numerator) // scaled.denominator) if upwards else scaled.numerator // scaled.denominator
+    )
     return Fraction(whole) / Fraction(2) ** shift

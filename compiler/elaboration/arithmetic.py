@@ -131,7 +131,9 @@ def _bound(type: TensorType, span: Span | None) -> None:
     for size in type.shape:
         entries *= size  # type: ignore[assignment]
     if entries > _LARGEST_TABLE:
-        raise refuse(WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span)
+        raise refuse(
+            WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span
+        )
 
 
 def _exact(op: str, left: Any, right: Any) -> Any | None:

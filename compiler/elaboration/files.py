@@ -36,11 +36,15 @@ def load(name: str, columns: tuple[str, ...], folder: Path | None, span: Span) -
     path = _inside(name, folder, span)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise refuse(BAD_FILE, f"`{name}` is of no kind that we read", span, fix=f"use one of {', '.join(_READERS)}")
+        raise refuse(
+            BAD_FILE, f"`{name}` is of no kind that we read", span, fix=f"use one of {', '.join(_READERS)}"
+        )
     try:
         array = np.asarray(reader(path, columns))
     except (OSError, ValueError, KeyError, EOFError, struct.error) as wrong:
-        raise refuse(BAD_FILE, f"`{name}` cannot be read: {_first_line(wrong)}", span, fix="see `banach explain B210`") from None
+        raise refuse(
+            BAD_FILE, f"`{name}` cannot be read: {_first_line(wrong)}", span, fix="see `banach explain B210`"
+        ) from None
     if array.dtype.kind not in "fiub" or not array.size:
         raise refuse(BAD_FILE, f"`{name}` holds no numbers", span)
     return finite(array, f"`{name}`", span)
@@ -59,12 +63,16 @@ def finite(array: np.ndarray, what: str, span: Span) -> np.ndarray:
 def _inside(name: str, folder: Path | None, span: Span) -> Path:
     """The file, if it lies in the folder also when links are followed."""
     if folder is None:
-        raise refuse(BAD_FILE, "a spec that is no file cannot name one", span, fix="save the spec in a folder")
+        raise refuse(
+            BAD_FILE, "a spec that is no file cannot name one", span, fix="save the spec in a folder"
+        )
     pure = PurePosixPath(name.replace("\\", "/"))
     root = folder.resolve()
     path = (root / pure).resolve() if "\0" not in name else root.parent
     if pure.is_absolute() or not path.is_relative_to(root):
-        raise refuse(BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix="copy the file beside the spec")
+        raise refuse(
+            BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix="copy the file beside the spec"
+        )
     if not path.is_file():
         raise refuse(BAD_FILE, f"there is no file `{name}` beside the spec", span, fix="check the name")
     if path.stat().st_size > LARGEST:

@@ -81,7 +81,9 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
         case syntax.Tuple(items) | syntax.List(items):
             return Several(tuple(evaluate(item, names, context) for item in items))
         case syntax.Conditional(condition, then, otherwise, span):
-            return _choose(*(evaluate(n, names, context) for n in (condition, then, otherwise)), context, span)
+            return _choose(
+                *(evaluate(n, names, context) for n in (condition, then, otherwise)), context, span
+            )
     raise refuse(WRONG_KIND, "this has no meaning here", node.span)
 
 
@@ -123,7 +125,9 @@ def _elementwise() -> list[str]:
 
 def _unary(op: str, operand: Any, context: Context, span: Span) -> Any:
     if op == "not":
-        return Truth(not operand.value) if isinstance(operand, Truth) else _apply("not", operand, context, span)
+        return (
+            Truth(not operand.value) if isinstance(operand, Truth) else _apply("not", operand, context, span)
+        )
     if isinstance(operand, Number):
         return Number(-operand.value if op == "-" else operand.value)
     if isinstance(operand, Map):
@@ -214,7 +218,9 @@ def _speak(name: str, node: syntax.Call, names: Environment, context: Context) -
     if name in vocabulary.FUNCTIONS:
         return vocabulary.speak(name, arguments, keywords, context, node.span)
     if len(arguments) != 1 or keywords:
-        raise refuse(WRONG_ARGUMENTS, f"`{name}` takes one argument, not {len(arguments) + len(keywords)}", node.span)
+        raise refuse(
+            WRONG_ARGUMENTS, f"`{name}` takes one argument, not {len(arguments) + len(keywords)}", node.span
+        )
     return _apply(name, arguments[0], context, node.span)
 
 
@@ -228,7 +234,9 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
         if key not in found.parameters or key in bound:
             near = suggest(key, found.parameters)
             fix = f"write `{near}=...`" if near else f"it takes {', '.join(found.parameters) or 'nothing'}"
-            raise refuse(WRONG_ARGUMENTS, f"`{found.name}` takes no argument `{key}` here", value.span, fix=fix)
+            raise refuse(
+                WRONG_ARGUMENTS, f"`{found.name}` takes no argument `{key}` here", value.span, fix=fix
+            )
         bound[key] = evaluate(value, names, context)
     if len(bound) < len(found.parameters):
         raise _wrong_count(found, len(bound), node.span)
@@ -253,7 +261,11 @@ def _wrong_count(found: library.Page, given: int, span: Span) -> Exception:
 def _choose(condition: Any, then: Any, otherwise: Any, context: Context, span: Span) -> Any:
     if isinstance(condition, Truth):
         return then if condition.value else otherwise
-    if isinstance(then, Several) and isinstance(otherwise, Several) and len(then.items) == len(otherwise.items):
+    if (
+        isinstance(then, Several)
+        and isinstance(otherwise, Several)
+        and len(then.items) == len(otherwise.items)
+    ):
         pairs = zip(then.items, otherwise.items)
         return Several(tuple(_choose(condition, a, b, context, span) for a, b in pairs))
     for side in (condition, then, otherwise):

@@ -20,7 +20,9 @@ def draw(word: str, numbers: Sequence[float], shape: tuple[int, ...], seed: int,
     if word == "orthogonal" and not numbers and len(shape) == 2:
         return _orthogonal(shape, seed)
     fix = "write normal(mean, deviation), uniform(low, high), constant(c), or orthogonal for a matrix"
-    raise refuse(WRONG_ARGUMENTS, f"`{word}` with {len(numbers)} numbers initialises no parameter", span, fix=fix)
+    raise refuse(
+        WRONG_ARGUMENTS, f"`{word}` with {len(numbers)} numbers initialises no parameter", span, fix=fix
+    )
 
 
 def _uniform(count: int, seed: int) -> np.ndarray:

@@ -67,7 +67,9 @@ def solve(recipe: Recipe, context: Context) -> Solved:
         _residual(recipe, types, context),
         *([_equation(recipe, types, context)] if recipe.equation else []),
     ]
-    captures = list({key: outer for region in regions for key, (outer, _) in region[0].captured.items()}.items())
+    captures = list(
+        {key: outer for region in regions for key, (outer, _) in region[0].captured.items()}.items()
+    )
     closed = [_close(region, captures) for region in regions]
     tolerance, most = _limits(recipe, scope)
     given = [tolerance, most, *start.values(), *(outer for _, outer in captures)]
@@ -96,7 +98,9 @@ def _ordered(recipe: Recipe) -> Formulas:
 def _initial(name: str, formula: syntax.Node, recipe: Recipe, context: Context) -> Value:
     thing = context.evaluate(formula, recipe.names, context)
     if not arithmetic.is_tensor(thing):
-        raise refuse(WRONG_KIND, f"the state `{name}` starts as {describe(thing)}, not as a tensor", formula.span)
+        raise refuse(
+            WRONG_KIND, f"the state `{name}` starts as {describe(thing)}, not as a tensor", formula.span
+        )
     return context.scope.value(thing, place=formula.span)
 
 
@@ -212,5 +216,3 @@ def _close(region: Region, captures: Sequence[tuple[tuple[int, int], Value]]) ->
 
 def _input_ids(scope: Scope) -> list[int]:
     return [value.id for value in scope.build.inputs]
-
-

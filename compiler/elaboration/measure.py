@@ -34,8 +34,6 @@ from banach.compiler.elaboration.things import (
     Table,
     Tensor,
     Total,
-    Truth,
-    describe,
 )
 from banach.compiler.expression import to_text
 from banach.compiler.facts import lipschitz as analysis
@@ -152,7 +150,9 @@ def _entries(context: Context) -> q.Quantity:
 # --- words ------------------------------------------------------------------------------------------------
 
 
-def _word(word: str, arguments: Sequence[syntax.Node], names: Environment, context: Context, span: Span) -> Meaning:
+def _word(
+    word: str, arguments: Sequence[syntax.Node], names: Environment, context: Context, span: Span
+) -> Meaning:
     if word in ("sqrt", "abs"):
         return q.transform(word, quantity(arguments[0], names, context))
     if word in ("max", "min"):
@@ -163,17 +163,25 @@ def _word(word: str, arguments: Sequence[syntax.Node], names: Environment, conte
     if word in ("upper", "lower"):
         inner = quantity(arguments[0], names, context)
         end = inner.interval.hi if word == "upper" else inner.interval.lo
-        return q.Quantity(Interval.between(end, end) if not isinstance(end, float) else inner.interval, [word, inner.tree], inner.unit)
+        return q.Quantity(
+            Interval.between(end, end) if not isinstance(end, float) else inner.interval,
+            [word, inner.tree],
+            inner.unit,
+        )
     if word in _OF_MAPS:
         things = [context.evaluate(argument, names, context) for argument in arguments]
         return _OF_MAPS[word](*things, context, span)
-    things = [names.find(a.id) if isinstance(a, syntax.Name) else quantity(a, names, context) for a in arguments]
+    things = [
+        names.find(a.id) if isinstance(a, syntax.Name) else quantity(a, names, context) for a in arguments
+    ]
     if things and things[0] is not None and not isinstance(things[0], q.Quantity):
         return fact(word, things[0], context, span, things[1:])
     raise refuse(UNKNOWN_NAME, f"theorems know no `{word}`", span)
 
 
-def fact(name: str, thing: Any, context: Context, span: Span | None, arguments: Sequence[Any] = ()) -> Meaning:
+def fact(
+    name: str, thing: Any, context: Context, span: Span | None, arguments: Sequence[Any] = ()
+) -> Meaning:
     """A fact that a page states of what it makes. What no page states is unknown, and never false."""
     if isinstance(thing, Scaled | Total) and name == "convex":
         return None
@@ -370,14 +378,16 @@ def lower_bound(quantity: q.Quantity, context: Context, span: Span | None) -> An
 
 def _bound(quantity: q.Quantity, end: Any, sign: int, context: Context, span: Span | None) -> Any:
     if isinstance(end, float) or quantity.unit:
-        reason = "depends on what is known only when the model runs" if quantity.unit else "has no bound that we can prove"
+        reason = (
+            "depends on what is known only when the model runs"
+            if quantity.unit
+            else "has no bound that we can prove"
+        )
         raise refuse(NOT_KNOWN_YET, f"this constant {reason}", span, fix="give the number itself")
     # Four units of roundoff: 1/L, stored to nearest, stays below 1/L.
     margin = 4 * Fraction(ROUNDOFF[context.scope.precision])
     rounded = Interval.of(end * (1 + sign * margin)).to_floats()
     return Number(Fraction(rounded[1] if sign > 0 else rounded[0]))
-
-
 
 
 def thing(node: syntax.Node, names: Environment, context: Context) -> Any | None:

@@ -71,7 +71,9 @@ def _orbit(claim: Any, start: np.ndarray, captures: list[np.ndarray]) -> list[fl
     ]
     own = evaluate(graph, given)
     # Every state of the unknown's own type starts at the witness: the point, and its extrapolation.
-    state = [start.astype(numpy_dtype(claim.context.scope.precision)) if a.shape == start.shape else a for a in own]
+    state = [
+        start.astype(numpy_dtype(claim.context.scope.precision)) if a.shape == start.shape else a for a in own
+    ]
     norms = [float(np.linalg.norm(state[0]))]
     for k in range(_STEPS):
         state = evaluate(claim.solved.step, [np.asarray(k), *state, *captures])

@@ -59,7 +59,9 @@ def speak(name: str, arguments: Arguments, keywords: Mapping[str, Any], context:
     word = FUNCTIONS[name]
     least, most, names = word.takes
     if not least <= len(arguments) <= most or any(key not in names for key in keywords):
-        raise refuse(WRONG_ARGUMENTS, f"`{name}` is called as `{word.usage}`", span, fix=f"write `{word.usage}`")
+        raise refuse(
+            WRONG_ARGUMENTS, f"`{name}` is called as `{word.usage}`", span, fix=f"write `{word.usage}`"
+        )
     return word.work(arguments, keywords, context, span)
 
 
@@ -357,7 +359,9 @@ def _extremum(name: str, arguments: Arguments, context: Context, span: Span) -> 
         if name == "maximum":
             return _reduced("reduce_max", things[0], {}, context, span)
         opposite = arithmetic.apply("negate", things, context.scope, span)
-        return arithmetic.apply("negate", [_reduced("reduce_max", opposite, {}, context, span)], context.scope, span)
+        return arithmetic.apply(
+            "negate", [_reduced("reduce_max", opposite, {}, context, span)], context.scope, span
+        )
     exact = [thing.value for thing in things if isinstance(thing, Number)]
     if len(exact) == len(things):
         return Number(max(exact) if name == "maximum" else min(exact))

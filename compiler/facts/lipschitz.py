@@ -46,7 +46,9 @@ def least_fact(matrix: np.ndarray, label: str = "") -> q.Quantity:
     interval = norms.smallest_singular(matrix)
     if interval.lo < _SEEN * norms.spectral_norm(matrix).hi:
         interval = Interval.between(0, interval.hi)
-    return _fact("smallest_singular", matrix, label, Interval.between(interval.lo * (1 - _SPARE), interval.hi))
+    return _fact(
+        "smallest_singular", matrix, label, Interval.between(interval.lo * (1 - _SPARE), interval.hi)
+    )
 
 
 def _fact(kind: str, matrix: np.ndarray, label: str, interval: Interval) -> q.Quantity:
@@ -61,7 +63,10 @@ def _fact(kind: str, matrix: np.ndarray, label: str, interval: Interval) -> q.Qu
 
 
 def lipschitz(
-    graph: Graph, index: int, ranges: Sequence[Interval] = (), labels: Mapping[str, str] = MappingProxyType({})
+    graph: Graph,
+    index: int,
+    ranges: Sequence[Interval] = (),
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Bounds:
     """Bounds of the first output as a function of input number `index`; `labels` names weights by digest."""
     known: list[Known] = [Known(port.type, r) for port, r in zip(graph.inputs, _filled(ranges, graph))]

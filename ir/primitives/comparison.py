@@ -7,7 +7,17 @@ import numpy as np
 
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder
-from banach.ir.primitive import Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw, unbroadcast
+from banach.ir.primitive import (
+    Cotangents,
+    Known,
+    Primitive,
+    Regions,
+    Sample,
+    Types,
+    Values,
+    draw,
+    unbroadcast,
+)
 from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype
 
 

@@ -44,7 +44,9 @@ class Fix(RegionOp):
     Source   the implicit function theorem; DESIGN.md, section 4
     """
 
-    def types(self, operands: Types, regions: Regions, *, states: int, solution: int, lanes: bool, every: int) -> Types:
+    def types(
+        self, operands: Types, regions: Regions, *, states: int, solution: int, lanes: bool, every: int
+    ) -> Types:
         tolerance, most, *given = operands
         step, residual, *equation = regions
         own, captures = given[:states], given[states:]
@@ -57,7 +59,9 @@ class Fix(RegionOp):
         lane = own[0].shape[:1] if lanes else ()
         measure = TensorType(tolerance.dtype, lane)
         if residual.output_types != (measure, measure) or tolerance.shape:
-            raise TypeMismatch(f"the residual gives ({_list(residual.output_types)}), not a size and a scale {measure}")
+            raise TypeMismatch(
+                f"the residual gives ({_list(residual.output_types)}), not a size and a scale {measure}"
+            )
         for region in equation:
             _expect(region, "equation", [*own[:solution], *captures])
             if list(region.output_types) != own[:solution]:
@@ -115,9 +119,13 @@ class Fix(RegionOp):
         every: int,
     ) -> Cotangents:
         if len(regions) < 3:
-            raise NotDifferentiable("this iteration states no equation, so its limit has no implicit derivative")
+            raise NotDifferentiable(
+                "this iteration states no equation, so its limit has no implicit derivative"
+            )
         if any(dy is not None for dy in cotangents[solution:]):
-            raise NotDifferentiable("only the solution of an iteration has a derivative, not its other states")
+            raise NotDifferentiable(
+                "only the solution of an iteration has a derivative, not its other states"
+            )
         captures, found = operands[2 + states :], results[:solution]
         derivative = derive(regions[2])
         point = [*found, *captures]
@@ -142,11 +150,18 @@ class Fix(RegionOp):
         **attributes: Any,
     ) -> tuple[Values, tuple[bool, ...]]:
         if attributes["lanes"]:
-            raise TypeMismatch("fix: its samples already stop one by one; a second batch axis is not supported")
+            raise TypeMismatch(
+                "fix: its samples already stop one by one; a second batch axis is not supported"
+            )
         if lanes[0] or lanes[1]:
-            raise TypeMismatch("fix: the tolerance and the largest number of iterations are shared by all samples")
+            raise TypeMismatch(
+                "fix: the tolerance and the largest number of iterations are shared by all samples"
+            )
         states, lane = attributes["states"], _lane(operands, lanes)
-        given = [v if has or i >= 2 + states or i < 2 else spread(v, lane) for i, (v, has) in enumerate(zip(operands, lanes))]
+        given = [
+            v if has or i >= 2 + states or i < 2 else spread(v, lane)
+            for i, (v, has) in enumerate(zip(operands, lanes))
+        ]
         own, held = [True] * states, list(lanes[2 + states :])
         roles = [[False, *own, *held], [*own, *own, *held], [*own[: attributes["solution"]], *held]]
         lifted = [_all_lanes(*lift(region, role), lane) for region, role in zip(regions, roles)]

@@ -8,7 +8,17 @@ import numpy as np
 from banach.ir.dims import Size
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
-from banach.ir.primitive import NONNEGATIVE, Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw
+from banach.ir.primitive import (
+    NONNEGATIVE,
+    Cotangents,
+    Known,
+    Primitive,
+    Regions,
+    Sample,
+    Types,
+    Values,
+    draw,
+)
 from banach.ir.tensor_type import TensorType, TypeMismatch
 
 Axes = tuple[int, ...]

@@ -132,7 +132,9 @@ class Cond(RegionOp):
         _expect(f, "first map", given)
         _expect(g, "second map", given)
         if f.output_types != g.output_types:
-            raise TypeMismatch(f"one map gives ({_list(f.output_types)}), the other ({_list(g.output_types)})")
+            raise TypeMismatch(
+                f"one map gives ({_list(f.output_types)}), the other ({_list(g.output_types)})"
+            )
         return f.output_types
 
     def evaluate(self, run: Run, regions: Regions, operands: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -281,7 +283,14 @@ class Scan(RegionOp):
         names = [f"out.{i}" for i in range(len(found))]
         body = inner.finish(dict(zip(names, [*carried, *sums, *rest])))
         start = _filled(cotangents[:states], results[:states], build)
-        given = [*start, *(build.zeros(v.type) for v in pooled), *kept, *operands[states:split], *d_out, *captures]
+        given = [
+            *start,
+            *(build.zeros(v.type) for v in pooled),
+            *kept,
+            *operands[states:split],
+            *d_out,
+            *captures,
+        ]
         shape = {
             "states": len(start) + len(pool),
             "sequences": len(kept) + sequences + len(d_out),
@@ -372,7 +381,9 @@ class While(RegionOp):
         return [*state, np.asarray(steps)]
 
     def reverse(self, *arguments: Any, **attributes: Any) -> Cotangents:
-        raise NotDifferentiable("a `while` has no reverse derivative: write a scan with a fixed count, or a solve")
+        raise NotDifferentiable(
+            "a `while` has no reverse derivative: write a scan with a fixed count, or a solve"
+        )
 
     def vectorise(self, *arguments: Any, **attributes: Any) -> tuple[Values, tuple[bool, ...]]:
         raise TypeMismatch("while: cannot run on every lane at once; write a solve, which can")

@@ -248,7 +248,8 @@ class Concatenate(_Rearrangement):
     def vectorise(self, build: Builder, operands: Values, lanes: Sequence[bool], *, axis: int) -> Value:
         lane = next(v.type.shape[0] for v, has in zip(operands, lanes) if has)
         spread = [
-            v if has else build.op("broadcast", v, shape=(lane, *v.type.shape)) for v, has in zip(operands, lanes)
+            v if has else build.op("broadcast", v, shape=(lane, *v.type.shape))
+            for v, has in zip(operands, lanes)
         ]
         return build.op("concatenate", *spread, axis=axis)
 
@@ -341,7 +342,9 @@ class ScatterAdd(Primitive):
     def gain(self, index: int, operands: Sequence[Known], **attributes: Any) -> Interval:
         return NONNEGATIVE
 
-    def vectorise(self, build: Builder, operands: Values, lanes: Sequence[bool], *, axis: int, size: Size) -> Value:
+    def vectorise(
+        self, build: Builder, operands: Values, lanes: Sequence[bool], *, axis: int, size: Size
+    ) -> Value:
         if lanes[1]:
             raise TypeMismatch("scatter_add: places that differ from lane to lane are not supported")
         return build.op("scatter_add", *operands, axis=axis, size=size)

@@ -28,7 +28,7 @@ ELEMENTWISE = [
     if type(page).__module__.endswith("primitives.elementwise")
 ]
 BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "less", "less_equal", "equal"]
-EXTREMES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-300, -1e-300, 750.0, -750.0, 45.0, 1e300, -1e300])
+EXTREMES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-300, -1e-300, 750.0, -750.0, 21.0, 1e300, -1e300])
 
 
 def one_operation(name, sample, dtype):

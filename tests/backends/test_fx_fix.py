@@ -206,6 +206,15 @@ def test_the_start_has_no_gradient():
     assert torch.count_nonzero(start.grad) == 0
 
 
+def test_a_solve_of_no_steps_has_a_nan_gradient_and_leaves_its_start_alone():
+    module, (matrix, b, start) = lower(solve()), leaves(data())
+    start.requires_grad_()
+    found = module(matrix, b, start, torch.tensor(1e-12).double(), 0)[0]
+    assert found.data_ptr() != start.data_ptr()
+    found.sum().backward()
+    assert b.grad.isnan().all()
+
+
 def saved_bytes(most):
     module, seen = lower(solve()), [0]
 
@@ -250,6 +259,9 @@ def test_the_backward_follows_to_and_is_no_weight():
     assert found[0].dtype == torch.float32 and found[3] == 0
     found[0].sum().backward()
     np.testing.assert_allclose(small[1].grad, b.grad, rtol=1e-3)
+    (made,) = module.fix._backwards.values()
+    assert "torch.float64" not in code(made.module)
+    assert "torch.float32" in code(made.module)
 
 
 def test_torch_compile_goes_around_a_loop():

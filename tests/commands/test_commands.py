@@ -104,14 +104,20 @@ def test_compile_and_run(banach_command, model_file, tmp_path):
     said = banach_command("run", target, "-o", tmp_path / "out")
     assert said.code == 0 and "x: converged" in said.out
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {f"{n}.npy" for n in ("coefficients", "objective", "x.iterations", "x.residual", "x.status")}
+    assert written == {
+        f"{n}.npy" for n in ("coefficients", "objective", "x.iterations", "x.residual", "x.status")
+    }
     assert float(np.load(tmp_path / "out" / "objective.npy")) == pytest.approx(798767.044659, rel=1e-6)
 
 
 def test_compile_to_fx(banach_command, model_file, tmp_path):
     said = banach_command("compile", "--to", "fx", model_file("deq"), "-o", tmp_path / "deq")
     assert said.code == 0
-    assert {path.name for path in (tmp_path / "deq").iterdir()} == {"weights.safetensors", "code.py", "model.json"}
+    assert {path.name for path in (tmp_path / "deq").iterdir()} == {
+        "weights.safetensors",
+        "code.py",
+        "model.json",
+    }
 
 
 @pytest.mark.parametrize("backend", ["onnx", "fx", "oracle"])
@@ -136,7 +142,9 @@ def test_a_picture_is_read_and_written(banach_command, model_file, tmp_path):
 
     levels = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
     Image.fromarray(levels).save(tmp_path / "y.png")
-    said = banach_command("run", model_file("deblur"), "--input", f"y={tmp_path / 'y.png'}", "-o", tmp_path / "out")
+    said = banach_command(
+        "run", model_file("deblur"), "--input", f"y={tmp_path / 'y.png'}", "-o", tmp_path / "out"
+    )
     assert said.code == 0
     with Image.open(tmp_path / "out" / "x.png") as picture:
         shown = np.asarray(picture)
@@ -147,7 +155,9 @@ def test_a_picture_is_read_and_written(banach_command, model_file, tmp_path):
 def test_stopping_at_most_is_exit_5(banach_command, model_file, tmp_path):
     said = banach_command("run", model_file("lasso"), "--input", "x.max_iterations=3", "-o", tmp_path / "out")
     assert said.code == 5 and "x: stopped at most after 3 iterations" in said.out
-    assert np.load(tmp_path / "out" / "x.status.npy") == 1 and (tmp_path / "out" / "coefficients.npy").exists()
+    assert (
+        np.load(tmp_path / "out" / "x.status.npy") == 1 and (tmp_path / "out" / "coefficients.npy").exists()
+    )
 
 
 def test_gradient(banach_command, model_file, tmp_path):

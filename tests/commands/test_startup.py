@@ -41,7 +41,10 @@ def test_what_is_missing_is_said(missing, process, model_file):
     hide = f"import sys; sys.modules[{missing!r}] = None; {SHOW[11:]}; sys.exit(code)"
     backend = {"torch": "fx", "onnxruntime": "onnx"}[missing]
     said = process("-c", hide, "run", model_file("lasso"), "--backend", backend)
-    assert said.code == 2 and f'pip install "banach[{ {"torch": "torch", "onnxruntime": "cpu"}[missing] }]"' in said.err
+    assert (
+        said.code == 2
+        and f'pip install "banach[{ {"torch": "torch", "onnxruntime": "cpu"}[missing] }]"' in said.err
+    )
     assert "Traceback" not in said.err and not said.out
     assert process("-c", hide, "check", model_file("lasso")).code == 0
 

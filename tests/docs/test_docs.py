@@ -33,5 +33,8 @@ def test_the_readme_shows_the_shipped_spec() -> None:
 
 
 def test_the_readme_names_only_files_that_are_there() -> None:
-    for name in re.findall(r"`((?:docs|specs|tests|benchmarks|api|ir|compiler|backends)/[\w./]*)`", (ROOT / "README.md").read_text("utf-8")):
+    for name in re.findall(
+        r"`((?:docs|specs|tests|benchmarks|api|ir|compiler|backends)/[\w./]*)`",
+        (ROOT / "README.md").read_text("utf-8"),
+    ):
         assert (ROOT / name).exists(), name

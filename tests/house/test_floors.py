@@ -82,7 +82,9 @@ def _imports(body: list[ast.stmt], top: bool) -> Iterator[tuple[str, int, bool]]
 
 def floor(module: str) -> int:
     parts = module.split(".")
-    known = [FLOORS[name] for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in FLOORS and n > 1]
+    known = [
+        FLOORS[name] for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in FLOORS and n > 1
+    ]
     if known:
         return known[0]
     assert module == "banach" or module in ROOTS, f"{module} stands on no floor: add it to the table"
@@ -123,7 +125,9 @@ def test_no_cycle_of_imports():
     graph = networkx.DiGraph()
     graph.add_nodes_from(files())
     # Importing a part runs the package's __init__, but those hold a docstring alone (tested below).
-    graph.add_edges_from((m, name) for m in files() for name, _, _ in imports(m) if name in files() and name != m)
+    graph.add_edges_from(
+        (m, name) for m in files() for name, _, _ in imports(m) if name in files() and name != m
+    )
     assert not [sorted(c) for c in networkx.strongly_connected_components(graph) if len(c) > 1]
 
 
@@ -134,7 +138,9 @@ def test_a_library_stays_where_it_belongs(library):
             if name.split(".")[0] == library:
                 assert module.startswith(HOMES[library]), f"{module}:{line} imports {library}"
                 if library not in ("torch", "onnx"):
-                    assert not top, f"{module}:{line} imports {library} at the top, which may not be installed"
+                    assert not top, (
+                        f"{module}:{line} imports {library} at the top, which may not be installed"
+                    )
 
 
 def test_no_module_is_named_like_one_of_the_standard_library():

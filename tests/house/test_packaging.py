@@ -46,6 +46,11 @@ def test_a_wheel_works_by_itself(tmp_path):
     assert done.stdout.startswith("x: proved")
     where = "import banach, banach.compiler.library as l; print(banach.__file__, l.ROOT)"
     shown = subprocess.run(
-        [sys.executable, "-c", where], capture_output=True, text=True, env=environment, cwd=tmp_path, check=True
+        [sys.executable, "-c", where],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=True,
     )
     assert all(path.startswith(str(target)) for path in shown.stdout.split())

@@ -40,7 +40,6 @@ def test_every_backend_equals_the_closed_form(backend, picture, compiled, model_
     assert result["x.iterations"] <= bound <= 300
 
 
-
 def test_certificate(model_file):
     certificate = banach.load(model_file("deblur")).check().certificates["x"]
     assert certificate.verdict == "proved" and certificate.theorem == "conjugate-gradients"

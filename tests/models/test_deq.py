@@ -33,7 +33,9 @@ W, U, B = drawn("W"), drawn("U"), drawn("b")
 @pytest.fixture(scope="module")
 def batch():
     """Samples of very different sizes, so that they stop after different counts."""
-    drawn = np.random.default_rng(3).standard_normal((6, PIXELS)) * np.array([0, 0.01, 0.3, 1, 3, 30])[:, None]
+    drawn = (
+        np.random.default_rng(3).standard_normal((6, PIXELS)) * np.array([0, 0.01, 0.3, 1, 3, 30])[:, None]
+    )
     return drawn.astype(np.float32)
 
 
@@ -105,7 +107,9 @@ def test_a_wrong_batch_is_refused(compiled):
 def test_certificate(model_file):
     certificate = banach.load(model_file("deq")).check().certificates["z"]
     norm = np.linalg.norm(W, 2)
-    assert certificate.verdict == "proved" and certificate.theorem == "banach" and certificate.rate == "linear"
+    assert (
+        certificate.verdict == "proved" and certificate.theorem == "banach" and certificate.rate == "linear"
+    )
     assert norm * (1 - 1e-12) <= certificate.upper_factor <= min(0.9, norm * (1 + 1e-6))
     # No move from 0 is longer than √48, since tanh is below 1: √48·q^(k-1) <= 1e-5 at the bound, not before.
     bound = certificate.iterations

@@ -38,7 +38,14 @@ def test_the_fix_is_accepted(model_file, tmp_path):
 
 @pytest.mark.parametrize(
     ("step", "verdict"),
-    [("1", "proved"), ("1.000001", "unknown"), ("1.5", "unknown"), ("2", "unknown"), ("2.5", "refuted"), ("-1", "unknown")],
+    [
+        ("1", "proved"),
+        ("1.000001", "unknown"),
+        ("1.5", "unknown"),
+        ("2", "unknown"),
+        ("2.5", "refuted"),
+        ("-1", "unknown"),
+    ],
 )
 def test_refuted_is_more_than_not_proved(step, verdict, model_file):
     """Between 1/L and 2/L nothing is known of FISTA: that is `unknown`, and a `require` then exits with 4."""
