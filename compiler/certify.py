@@ -134,7 +134,7 @@ def _attempt(
     hypotheses = [
         _hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)
     ]
-    conclusion = theorem.conclusion
+    conclusion, constant = theorem.conclusion, _of_gradient(names, claim)
     certificate = dict(
         solve=claim.recipe.name,
         theorem=theorem.name,
@@ -146,7 +146,8 @@ def _attempt(
         norm=conclusion.norm.text if conclusion.norm else "l2",
         proviso=conclusion.proviso.text if conclusion.proviso else None,
         hypotheses=tuple(hypotheses),
-        lipschitz=_of_gradient(names, claim),
+        lipschitz=constant.interval if constant else None,
+        lipschitz_tree=constant.tree if constant else None,
         tolerance=str(claim.recipe.tolerance),
         most=claim.recipe.most,
         place=claim.recipe.place,
@@ -221,7 +222,8 @@ def _trips(conclusion: library.ConclusionSection, names: Environment, claim: Cla
     formula, tolerance = parse(conclusion.residual), claim.recipe.tolerance
 
     def bound(k: int) -> q.Quantity:
-        return measure.quantity(formula, names.inner({"k": q.number(k)}), claim.context)
+        count = replace(q.number(k), tree=["trips"])  # the checker puts the certified number there
+        return measure.quantity(formula, names.inner({"k": count}), claim.context)
 
     def enough(k: int) -> bool:
         found = bound(k)
@@ -259,7 +261,7 @@ def _refute(
     judgements = [measure.judge(node, local, context) for node in rule.hypotheses]
     if any(judgement.holds is not True for judgement in judgements):
         return None
-    found = witness(rule, local, claim)
+    found, constant = witness(rule, local, claim), _of_gradient(names, claim)
     if found is None:
         return None
     return Certificate(
@@ -270,7 +272,8 @@ def _refute(
         statement=rule.doc,
         source=rule.source,
         hypotheses=tuple(_hypothesis(j, n, claim) for j, n in zip(judgements, rule.hypotheses)),
-        lipschitz=_of_gradient(names, claim),
+        lipschitz=constant.interval if constant else None,
+        lipschitz_tree=constant.tree if constant else None,
         witness=found,
         tolerance=str(claim.recipe.tolerance),
         most=claim.recipe.most,
@@ -316,7 +319,7 @@ def _rounded_down(bound: Fraction) -> str:
     return f"{short.divide(Decimal(below.numerator), Decimal(below.denominator)):g}"
 
 
-def _of_gradient(names: Environment, claim: Claim) -> Interval | None:
+def _of_gradient(names: Environment, claim: Claim) -> q.Quantity | None:
     """The Lipschitz constant that the claim is about: of the smooth function's gradient, or of the map."""
     for name, known in (("f", lambda f: Gradient(f)), ("T", lambda T: T), ("A", lambda A: A)):
         thing = names.find(name)
@@ -325,7 +328,7 @@ def _of_gradient(names: Environment, claim: Claim) -> Interval | None:
                 found = measure.lipschitz(known(thing), claim.context, None)
             except SpecError:
                 return None
-            return found.interval if not found.unit else None
+            return found if not found.unit else None
     return None
 
 

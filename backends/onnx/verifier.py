@@ -62,9 +62,20 @@ def verify(model: ModelProto) -> Verification:
         tensors = _Tensors(model)
         for certificate in document["certificates"]:
             _check_certificate(certificate, tensors, found)
+        told = {certificate["solve"] for certificate in document["certificates"]}
+        solves = {name.removesuffix(".tolerance") for name in tensors.defaults if name.endswith(".tolerance")}
+        found.failed.extend(f"{name}: no certificate speaks of this solve" for name in sorted(solves - told))
     except KeyError as missing:
         found.failed.append(f"the file holds no certificate of ours: {missing} is missing")
-    except (ValueError, TypeError, IndexError, AttributeError, RecursionError, _Refused) as wrong:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        _Refused,
+    ) as wrong:
         found.failed.append(f"the certificate cannot be read: {type(wrong).__name__}: {wrong}")
     return found
 
@@ -116,6 +127,11 @@ class _Tensors:
             self.known[key] = array is not None and _bounds(leaf, array.astype("float64").tolist())
         return self.known[key]
 
+    def shortest(self, leaf: Mapping[str, Any]) -> End:
+        """A bound of the smallest singular value from above: the length of a column, which is ‖Av‖ for a unit v."""
+        column = self.by_digest[leaf["tensor"]][:, 0].astype("float64").tolist()
+        return _root_of(sum((Fraction(x) ** 2 for x in column), Fraction(0)), True)
+
 
 def _bounds(leaf: Mapping[str, Any], rows: list[list[float]]) -> bool:
     lower, upper = Fraction(leaf["lower"]), Fraction(leaf["upper"])
@@ -136,12 +152,16 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
     if certificate["verdict"] != "proved":
         found.trusted.append(f"{name}: nothing is claimed, the verdict is {certificate['verdict']}")
         return
-    measure = _Measure(tensors, name, found)
+    measure = _Measure(tensors, name, found, certificate["iterations"])
     evidence = certificate["evidence"]
+    if [h["text"] for h in certificate["hypotheses"]] != [h["text"] for h in evidence["hypotheses"]]:
+        found.failed.append(f"{name}: the hypotheses are not those that there is evidence for")
     for hypothesis in evidence["hypotheses"]:
         _check_hypothesis(name, hypothesis, measure, found)
     _check_tolerance(certificate, tensors, found)
-    if certificate["factor"] is not None:
+    if certificate["lipschitz"] is not None:
+        _check_constant(certificate, measure, found)
+    if certificate["factor"] is not None or certificate["claim"]["factor"] is not None:
         _check_factor(certificate, measure, found)
     if certificate["iterations"] is not None:
         _check_trips(certificate, measure, found)
@@ -186,10 +206,19 @@ def _check_tolerance(certificate: Mapping[str, Any], tensors: _Tensors, found: V
     )
 
 
+def _check_constant(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
+    stated = certificate["lipschitz"][1]
+    constant = measure(certificate["evidence"]["lipschitz"])
+    holds = stated is None or (not constant.unit and constant.hi <= Fraction(stated))
+    (found.checked if holds else found.failed).append(
+        f"{certificate['solve']}: the constant L is at most {stated}"
+    )
+
+
 def _check_factor(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
     factor = measure(certificate["evidence"]["factor"])
     stated = Fraction(certificate["factor"])
-    holds = not factor.unit and factor.hi <= stated and stated < 1
+    holds = not factor.unit and factor.hi <= stated < 1 and certificate["claim"]["factor"] == stated
     name = certificate["solve"]
     (found.checked if holds else found.failed).append(
         f"{name}: the factor is at most {certificate['factor']:.6g}"
@@ -211,8 +240,8 @@ def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Ver
 class _Measure:
     """The enclosure of a tree, from facts that hold of the weights."""
 
-    def __init__(self, tensors: _Tensors, name: str, found: Verification):
-        self.tensors, self.name, self.found = tensors, name, found
+    def __init__(self, tensors: _Tensors, name: str, found: Verification, trips: int | None = None):
+        self.tensors, self.name, self.found, self.trips = tensors, name, found, trips
         self.told: set[str] = set()
 
     def __call__(self, tree: Sequence[Any], depth: int = 0) -> _Number:
@@ -224,6 +253,8 @@ class _Measure:
             return _Number(exact, exact)
         if op == "between":
             return _Number(Fraction(parts[0]), Fraction(parts[1]))
+        if op == "trips" and self.trips is not None:
+            return _Number(Fraction(self.trips), Fraction(self.trips))
         if op == "inf":
             return _Number(math.inf, math.inf)
         if op == "atom":
@@ -255,7 +286,7 @@ class _Measure:
         self.told.add(text)
         if leaf["kind"] == "spectral_norm":
             return _Number(Fraction(0), upper)
-        return _Number(lower, math.inf if leaf["kind"] == "smallest_singular" else upper)
+        return _Number(lower, self.tensors.shortest(leaf) if leaf["kind"] == "smallest_singular" else upper)
 
 
 def _same_unit(a: _Number, b: _Number) -> bool:
@@ -273,7 +304,8 @@ def _common(a: _Number, b: _Number) -> Unit:
 
 
 def _add(a: _Number, b: _Number) -> _Number:
-    return _Number(a.lo + b.lo, a.hi + b.hi, _common(a, b))
+    lo, hi = a.lo + b.lo, a.hi + b.hi  # inf - inf is NaN: nothing is known there
+    return _Number(-math.inf if lo != lo else lo, math.inf if hi != hi else hi, _common(a, b))
 
 
 def _opposite(a: _Number) -> _Number:
@@ -291,7 +323,7 @@ def _multiply(a: _Number, b: _Number) -> _Number:
 
 def _divide(a: _Number, b: _Number) -> _Number:
     unit = _joined(a.unit, b.unit, -1)
-    if b.lo < 0 or b.hi == 0:  # no divisor of ours is negative
+    if b.lo < 0 or b.hi == 0 or b.lo == math.inf:  # no divisor of ours is negative; inf/inf may be anything
         return _Number(-math.inf, math.inf, unit)
     inverse = _Number(_inverse(b.hi), math.inf if b.lo == 0 else _inverse(b.lo))
     product = _multiply(_Number(a.lo, a.hi), inverse)
