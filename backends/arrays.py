@@ -135,6 +135,17 @@ def write(found: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
     return written
 
 
+def write_text(path: Path, text: str) -> None:
+    """A text, whole or not at all. RunError: it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as wrong:
+        message = f"`{path}` cannot be written: {wrong.strerror or wrong}"
+        raise RunError(Diagnostic(UNWRITABLE, message, fix="give another file by -o")) from None
+
+
 def _picture(array: np.ndarray, path: Path) -> Iterable[Path]:
     """A matrix that is large enough, as grey levels from 0 to 1."""
     Image = _pillow()

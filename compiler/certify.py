@@ -1,7 +1,9 @@
 """From claims to certificates: theorems of the page are matched, in exact arithmetic."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -16,7 +18,7 @@ from banach.compiler.expression import parse
 from banach.compiler.facts import quantity as q
 from banach.compiler.source import Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
-from banach.ir.exact import Interval, round_float
+from banach.ir.exact import Bound, round_float
 from banach.ir.span import Span
 from banach.ir.tensor_type import ROUNDOFF
 
@@ -133,7 +135,7 @@ def _attempt(
     hypotheses = [
         _hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)
     ]
-    conclusion = theorem.conclusion
+    conclusion, constant = theorem.conclusion, _of_gradient(names, claim)
     certificate: dict[str, Any] = dict(
         solve=claim.recipe.name,
         theorem=theorem.name,
@@ -145,7 +147,8 @@ def _attempt(
         norm=conclusion.norm.text if conclusion.norm else "l2",
         proviso=conclusion.proviso.text if conclusion.proviso else None,
         hypotheses=tuple(hypotheses),
-        lipschitz=_of_gradient(names, claim),
+        lipschitz=constant.interval if constant else None,
+        lipschitz_tree=constant.tree if constant else None,
         tolerance=str(claim.recipe.tolerance),
         most=claim.recipe.most,
         place=claim.recipe.place,
@@ -221,7 +224,8 @@ def _trips(conclusion: library.ConclusionSection, names: Environment, claim: Cla
     formula, tolerance = parse(conclusion.residual), claim.recipe.tolerance
 
     def bound(k: int) -> q.Quantity:
-        return measure.quantity(formula, names.inner({"k": q.number(k)}), claim.context)
+        count = replace(q.number(k), tree=["trips"])  # the checker puts the certified number there
+        return measure.quantity(formula, names.inner({"k": count}), claim.context)
 
     def enough(k: int) -> bool:
         found = bound(k)
@@ -259,7 +263,7 @@ def _refute(
     judgements = [measure.judge(node, local, context) for node in rule.hypotheses]
     if any(judgement.holds is not True for judgement in judgements):
         return None
-    found = witness(rule, local, claim)
+    found, constant = witness(rule, local, claim), _of_gradient(names, claim)
     if found is None:
         return None
     return Certificate(
@@ -270,7 +274,8 @@ def _refute(
         statement=rule.doc,
         source=rule.source,
         hypotheses=tuple(_hypothesis(j, n, claim) for j, n in zip(judgements, rule.hypotheses)),
-        lipschitz=_of_gradient(names, claim),
+        lipschitz=constant.interval if constant else None,
+        lipschitz_tree=constant.tree if constant else None,
         witness=found,
         tolerance=str(claim.recipe.tolerance),
         most=claim.recipe.most,
@@ -302,15 +307,21 @@ def _nearest(judgements: Iterable[measure.Judgement]) -> str | None:
             and judgement.op in ("<", "<=")
         ):
             bound = judgement.right
-            low = Interval.between(bound.interval.lo, bound.interval.lo) if bound.interval.lo > 0 else None
-            if low is not None:
-                number = f"{low.to_floats()[0]:.6g}"
+            if bound.interval.lo > 0 and bound.interval.lo != math.inf:
+                number = _rounded_down(bound.interval.lo)
                 units = " ".join(f"{name}^{power}" for name, power in bound.unit)
                 return f"{judgement.subject} {judgement.op} {number}{' ' + units if units else ''}"
     return None
 
 
-def _of_gradient(names: Environment, claim: Claim) -> Interval | None:
+def _rounded_down(bound: Bound) -> str:
+    """Six digits that are below the bound also after they were stored in float32: to be typed as they are."""
+    short = Context(prec=6, rounding=ROUND_FLOOR)
+    below = Fraction(bound) * (1 - Fraction(ROUNDOFF["float32"]) * 2)
+    return f"{short.divide(Decimal(below.numerator), Decimal(below.denominator)):g}"
+
+
+def _of_gradient(names: Environment, claim: Claim) -> q.Quantity | None:
     """The Lipschitz constant that the claim is about: of the smooth function's gradient, or of the map."""
     for name, known in (("f", lambda f: Gradient(f)), ("T", lambda T: T), ("A", lambda A: A)):
         thing = names.find(name)
@@ -319,7 +330,7 @@ def _of_gradient(names: Environment, claim: Claim) -> Interval | None:
                 found = measure.lipschitz(known(thing), claim.context, None)
             except SpecError:
                 return None
-            return found.interval if not found.unit else None
+            return found if not found.unit else None
     return None
 
 

@@ -223,13 +223,13 @@ def _list(options: Any, texts: dict[str, str]) -> int:
 
 
 def _graph(options: Any, texts: dict[str, str]) -> int:
-    from banach.ir.reverse import reverse
+    from banach.backends import arrays
     from banach.ir.text import print_graph
 
-    graph = _load(options.spec, texts).graph
-    text = print_graph(reverse(graph) if options.stage == "reverse" else graph)
+    model = _load(options.spec, texts)
+    text = print_graph(model.backward if options.stage == "reverse" else model.graph)
     if options.output:
-        Path(options.output).write_text(text, encoding="utf-8")
+        arrays.write_text(Path(options.output), text)
         print(f"wrote {options.output}")
     else:
         print(text)

@@ -81,6 +81,7 @@ class _Elaborator:
         self.first: dict[str, Span] = {}
         self.lanes: list[bool] = []
         self.claims: list[Claim] = []
+        self.free: list[syntax.Name] = []
 
     def run(self) -> Elaborated:
         head = self.spec.head
@@ -90,6 +91,7 @@ class _Elaborator:
         for found in self.spec.solves:
             self._attempt(lambda found=found: self._solve(found), found.key.text)
         outputs = self._outputs(head.outputs)
+        self._names_of_formulas()
         if self.mistakes:
             raise SpecError(sorted(self.mistakes, key=_by_place))
         graph = prune(self.scope.build.finish(outputs))
@@ -163,6 +165,7 @@ class _Elaborator:
                     n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own
                 )
                 name = signature.name
+                self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
                 self._claim_name(key, name)
         self._refuse_circles(work)
@@ -172,6 +175,11 @@ class _Elaborator:
                 self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
         for name in work:
             self.names.find(name)
+
+    def _names_of_formulas(self) -> None:
+        """That the names of a formula mean something is seen here, whether it is used or not."""
+        for name in self.free:
+            self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
 
     def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> None:
         graph = {name: [n for n in reads if n in work] for name, (_, reads, _) in work.items()}
@@ -282,6 +290,11 @@ class _Elaborator:
                 Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes)
             )
         self.first.setdefault(name, key.span)
+
+
+def free_in(node: syntax.Node, own: set[str]) -> list[syntax.Name]:
+    """The names that a formula reads from outside."""
+    return [n for n in syntax.walk(node) if isinstance(n, syntax.Name) and n.id not in own]
 
 
 def _reported(found: Solve) -> bool:
