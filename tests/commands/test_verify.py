@@ -266,6 +266,14 @@ def test_what_is_not_known_bounds_nothing(tree, forger):
     assert first(forged)
 
 
+def test_another_formula(forger):
+    """The verifier has no library: that a formula is the theorem's is trusted, and it says so."""
+    forged = forger("deq")
+    forged.certificate["evidence"]["factor"] = ["number", "1/10"]
+    forged.certificate["factor"] = forged.certificate["claim"]["factor"] = 0.1
+    assert "z: that the formulas above are those of the theorem" in verify(forged.finish()).trusted
+
+
 def test_a_derivative_carries_its_certificate(model_file):
     found = verify(banach.load(model_file("deq")).reverse(output="z", wrt="x").compile().model)
     assert found.ok and any("the factor is at most" in line for line in found.checked)
