@@ -105,7 +105,7 @@ class _Elaborator:
         self.scope = Scope(spec.name, self.precision)
         self.context = formulas.context(self.scope)
         self.names = Environment()
-        self.first: dict[str, Span] = {}
+        self.first: dict[str, Span] = self.scope.places
         self.lanes: list[bool] = []
         self.claims: list[Claim] = []
         self.free: list[syntax.Name] = []
