@@ -99,7 +99,9 @@ def test_a_wrong_shape_shows_both_and_where_each_comes_from(banach_command, writ
     said = banach_command("check", write(GOOD.replace("  c: real[n]", "  c: real[n + 1]")))
     assert said.code == 2 and "[3]" in said.err and "[4]" in said.err
     assert "model.yaml:9:" in said.err
-    assert "model.yaml:7:3" in said.err and "`c` is float32[4]" in said.err and "this is float32[3]" in said.err
+    assert (
+        "model.yaml:7:3" in said.err and "`c` is float32[4]" in said.err and "this is float32[3]" in said.err
+    )
     wide = GOOD.replace("[0.1, 0, 0], [0, 0.2, 0]", "[0.1, 0], [0, 0.2]").replace("[0, 0, 0.3]", "[0, 0.3]")
     said = banach_command("check", write(wide))
     assert said.code == 2 and "model.yaml:9:14" in said.err and "model.yaml:5:3" in said.err
@@ -107,7 +109,9 @@ def test_a_wrong_shape_shows_both_and_where_each_comes_from(banach_command, writ
 
 
 def test_a_declared_shape_that_the_value_has_not(banach_command, write):
-    text = GOOD.replace("W: [[0.1, 0, 0], [0, 0.2, 0], [0, 0, 0.3]]", 'W: {value: [[1, 2]], type: "real[n, n]"}')
+    text = GOOD.replace(
+        "W: [[0.1, 0, 0], [0, 0.2, 0], [0, 0, 0.3]]", 'W: {value: [[1, 2]], type: "real[n, n]"}'
+    )
     said = banach_command("check", write(text))
     assert said.code == 2 and "[1, 2]" in said.err and "[3, 3]" in said.err and "model.yaml:5:" in said.err
 
@@ -190,7 +194,9 @@ def test_an_alias_bomb(banach_command, write):
     assert time.monotonic() - start < 1 and len(said.err) < 20_000
 
 
-@pytest.mark.parametrize("name", ["", ".", "/", "missing.yaml", "/dev/null/x.yaml", "no\0name.yaml", "a" * 5000])
+@pytest.mark.parametrize(
+    "name", ["", ".", "/", "missing.yaml", "/dev/null/x.yaml", "no\0name.yaml", "a" * 5000]
+)
 def test_a_path_that_is_no_file(name, banach_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = banach_command("check", name)
