@@ -78,7 +78,10 @@ class FxArtifact(Artifact):
             return [to_numpy(tensor) for tensor in self.module(*given)]
 
     def save(self, folder: str | Path) -> None:
-        """Writes weights.safetensors, code.py (to be read) and model.json, each whole or not at all. RunError: it cannot."""
+        """Writes weights.safetensors, code.py (to be read) and model.json, each whole or not at all.
+
+        RunError (B705): they cannot be written.
+        """
         from safetensors.torch import save
 
         target = Path(folder)

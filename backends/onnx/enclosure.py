@@ -69,7 +69,7 @@ def _divide(a: Number, b: Number) -> Number:
     return Number(product.lo, product.hi, unit)
 
 
-def _inverse(x: End) -> Fraction:
+def _inverse(x: End) -> End:
     return Fraction(0) if isinstance(x, float) else 1 / x
 
 

@@ -15,6 +15,7 @@ from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Extent, Map, Number, Table, Tensor, Truth, describe
 from banach.compiler.facts import quantity as q
 from banach.ir.diagnostic import Diagnostic, SpecError
+from banach.ir.dims import bind
 from banach.ir.graph import infer
 from banach.ir.primitive import page
 from banach.ir.span import Span
@@ -144,7 +145,7 @@ def bound(type: TensorType, span: Span | None) -> None:
     """SpecError: a table of this type is too large to be made."""
     entries = 1
     for size in type.shape:
-        entries *= size  # type: ignore[assignment]
+        entries *= bind(size, {})  # sizes of tables are numbers
     if entries > _LARGEST_TABLE:
         raise refuse(
             WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span

@@ -32,12 +32,12 @@ from banach.ir.tensor_type import TensorType, TypeMismatch
 class Fix(RegionOp):
     """Iterate to a fixed point, and stop by the residual.
 
-    Maths    s_(k+1) = step(k, s_k, c) until r_(k+1) <= tolerance · scale, with (r, scale) = residual(s_k, s_(k+1), c);
-             the solution, the first states, satisfies x = equation(x, c)
+    Maths    s_(k+1) = step(k, s_k, c) until r_(k+1) <= tolerance · scale, where
+             (r, scale) = residual(s_k, s_(k+1), c); the solution, the first states, is x = equation(x, c)
     Types    tolerance: float, most: int64, states s, captures c
              -> final states, iterations: int64, residual: float, status: int64 (0 converged, 1 stopped at
-             `most`, 2 r or scale not finite). With `lanes`, everything but tolerance and most may have a leading axis of
-             lanes; each lane stops by itself and is frozen from then on
+             `most`, 2 r or scale not finite). With `lanes`, everything but tolerance and most may have a
+             leading axis of lanes; each lane stops by itself and is frozen from then on
     Reverse  implicit: v = R[equation](x, c, v)_x + dx is again a fix, and dc = R[equation](x, c, v)_c.
              States that are no part of the solution, and the residual, have no derivative
     Facts    those of the equation
@@ -98,8 +98,9 @@ class Fix(RegionOp):
             state = [np.where(_widen(going, new), new, old) for new, old in zip(fresh, state)]
             measured = np.where(going, size, measured)
             iterations = np.where(going, k, iterations)
-            small = np.where(size <= tolerance * scale, CONVERGED, AT_MOST)
-            outcome = np.where(np.isfinite(size) & np.isfinite(scale), small, DIVERGED)
+            with np.errstate(over="ignore", invalid="ignore"):
+                small = np.where(size <= tolerance * scale, CONVERGED, AT_MOST)
+                outcome = np.where(size + scale < np.inf, small, DIVERGED)  # which NaN is not
             status = np.where(going, outcome, status)
         return [*state, iterations, measured, status]
 

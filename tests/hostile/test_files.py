@@ -1,4 +1,4 @@
-"""Files beside the spec: what may not be read is refused, at its place in the spec, and nothing is run by reading."""
+"""Files beside the spec: what may not be read is refused, at its place, and no code is run by reading."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ class Bomb:
 
 @pytest.fixture
 def refused(banach_command, write, tmp_path):
-    """Checks a spec that names a file; it has to be refused at line 4, with nothing written. -> what is said"""
+    """name of a file -> what is said: it has to be refused at line 4, with nothing written."""
 
     def check(name, code="B210", spec=SPEC):
         path = write(spec.replace("NAME", name))

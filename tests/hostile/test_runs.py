@@ -132,7 +132,7 @@ sys.exit(main(sys.argv[2:]))
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_compile_leaves_no_half_file(moment, blow, model_file, tmp_path):
-    """Stopped while it writes, or just before the file gets its name: the older file is whole, or there is none."""
+    """Stopped while it writes, or just before the file gets its name: the older file is whole."""
     target = tmp_path / "deq.onnx"
     target.write_bytes(b"older")
     where = str(Path(str(banach.__file__)).parent.parent)
