@@ -177,7 +177,7 @@ class _Elaborator:
             self.names.find(name)
 
     def _names_of_formulas(self) -> None:
-        """A formula means nothing until it is used; that its names mean something is seen here, used or not."""
+        """A formula has no meaning until it is used; whether its names have one is seen here, used or not."""
         for name in self.free:
             self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
 

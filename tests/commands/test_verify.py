@@ -108,7 +108,7 @@ def test_one_bit_of_a_weight(name, forger):
 
 @pytest.mark.parametrize("name", ["lasso", "deblur", "deq"])
 def test_a_changed_weight_under_a_forged_fact(name, forger):
-    """The weight is twice itself, the seal is new, and the facts name the new weight: its norm gives it away."""
+    """The weight is doubled, the seal new, and the facts name the new weight: its norm gives it away."""
     forged = forger(name)
     renamed = {}
     for weight, array in forged.named().items():
@@ -121,7 +121,7 @@ def test_a_changed_weight_under_a_forged_fact(name, forger):
 
 
 def test_one_copy_of_two(forger):
-    """A and its transpose are two weights of the lasso. A change of one is found by the seal; under a new seal
+    """A and its transpose are two weights. A change of one is found by the seal; under a new seal
     the facts hold of the other, and that the graph reads what they speak of is trusted."""
     forged = forger("lasso")
     weight, array = next(iter(forged.named().items()))
