@@ -64,7 +64,7 @@ def _file(path: Path) -> np.ndarray:
         raise _unreadable(path, "its kind is not one that we read")
     try:
         return np.asarray(reader(path))
-    except (OSError, ValueError, KeyError, EOFError) as wrong:
+    except Exception as wrong:  # whatever a foreign reader meets in a damaged file
         raise _unreadable(path, (str(wrong).splitlines() or ["it is damaged"])[0][:200]) from None
 
 

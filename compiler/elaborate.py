@@ -63,6 +63,7 @@ class Elaborated:
     precision: str
     lanes: bool
     names: Environment
+    scope: Scope
 
 
 def elaborate(spec: Spec, folder: Path | None = None) -> Elaborated:
@@ -78,7 +79,7 @@ class _Elaborator:
         self.scope = Scope(spec.name, self.precision)
         self.context = formulas.context(self.scope)
         self.names = Environment()
-        self.first: dict[str, Span] = {}
+        self.first: dict[str, Span] = self.scope.places
         self.lanes: list[bool] = []
         self.claims: list[Claim] = []
         self.free: list[syntax.Name] = []
@@ -98,7 +99,9 @@ class _Elaborator:
         if any(self.lanes):
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
-        return Elaborated(self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names)
+        return Elaborated(
+            self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names, self.scope
+        )
 
     # --- sections -----------------------------------------------------------------------------------------
 
@@ -168,12 +171,12 @@ class _Elaborator:
                 self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
                 self._claim_name(key, name)
-        self._refuse_circles(work)
+        order = self._refuse_circles(work)
         for name, (make, _, span) in work.items():
             if not isinstance(self.names.known.get(name), Broken):
                 circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
                 self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
-        for name in work:
+        for name in order:  # what a definition reads comes before it, so that no chain is too long
             self.names.find(name)
 
     def _names_of_formulas(self) -> None:
@@ -181,12 +184,12 @@ class _Elaborator:
         for name in self.free:
             self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
 
-    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> None:
+    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> tuple[str, ...]:
+        """The names in the order of need, without those that go round in circles."""
         graph = {name: [n for n in reads if n in work] for name, (_, reads, _) in work.items()}
         while True:
             try:
-                graphlib.TopologicalSorter(graph).prepare()
-                return
+                return tuple(graphlib.TopologicalSorter(graph).static_order())
             except graphlib.CycleError as circle:
                 path = list(dict.fromkeys(reversed(circle.args[1])))
                 start = min(path, key=list(work).index)

@@ -150,6 +150,7 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
         _check_trips(certificate, measure, found)
     proviso = f", given that {certificate['proviso']}" if certificate["proviso"] else ""
     found.trusted.append(f"{name}: the theorem `{certificate['theorem']}` ({certificate['source']}){proviso}")
+    found.trusted.append(f"{name}: that the formulas above are those of the theorem")
     found.trusted.append(f"{name}: that the graph computes what the theorem speaks of, up to rounding")
     found.trusted.extend(f"{name}: assumed {text}" for text in certificate["assumptions"])
 

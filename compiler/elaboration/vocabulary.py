@@ -35,6 +35,7 @@ from banach.compiler.elaboration.things import (
 )
 from banach.ir.dims import Size, bind
 from banach.ir.span import Span
+from banach.ir.tensor_type import TensorType
 
 CONSTANTS: dict[str, Any] = {
     "I": Identity(),
@@ -104,7 +105,9 @@ def _ones(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
 @_word("eye(n)", 1, 1)
 def _eye(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The identity matrix."""
-    return Table(np.eye(_fixed(arguments[0], span)))
+    n = _fixed(arguments[0], span)
+    arithmetic.bound(TensorType(context.scope.precision, (n, n)), span)
+    return Table(np.eye(n))
 
 
 @_word("count(n)", 1, 1)
@@ -112,6 +115,7 @@ def _count(arguments: Arguments, keywords: Mapping[str, Any], context: Context, 
     """The numbers 0, 1, ..., n - 1, as reals."""
     size = sizes(arguments, span)[0]
     if isinstance(size, int):
+        arithmetic.bound(TensorType(context.scope.precision, (size,)), span)
         return Table(np.arange(size, dtype=np.float64))
     return Tensor(context.scope.build.op("count", size=size, dtype=context.scope.precision, place=span))
 
@@ -124,6 +128,7 @@ def _circulant(arguments: Arguments, keywords: Mapping[str, Any], context: Conte
     if type.rank != 1 or not isinstance(type.shape[0], int):
         raise refuse(WRONG_KIND, f"`circulant` takes a vector of known size, not {type}", span)
     n = type.shape[0]
+    arithmetic.bound(TensorType(type.dtype, (n, n)), span)
     places = (np.arange(n)[:, None] - np.arange(n)[None, :]) % n
     return arithmetic.apply("take", [c, Table(places)], context.scope, span, axis=-1)
 
@@ -216,7 +221,7 @@ def _soft_threshold(arguments: Arguments, keywords: Mapping[str, Any], context: 
 @_word("grad(f)", 1, 1)
 def _grad(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The gradient of a real-valued map, as a map."""
-    return Gradient(maps.as_map(arguments[0], span))
+    return maps.gradient(maps.as_map(arguments[0], span))
 
 
 @_word("prox(g, t)", 2, 2)

@@ -1,4 +1,4 @@
-"""`banach verify`: what is planted in a file or in its certificate is found, and what cannot be found is said."""
+"""`banach verify`: what is planted in a file is found, and what cannot be found is listed as trusted."""
 
 import copy
 import json
@@ -108,7 +108,7 @@ def test_one_bit_of_a_weight(name, forger):
 
 @pytest.mark.parametrize("name", ["lasso", "deblur", "deq"])
 def test_a_changed_weight_under_a_forged_fact(name, forger):
-    """The weight is twice itself, the seal is new, and the facts name the new weight: its norm gives it away."""
+    """The weight is doubled, the seal new, and the facts name the new weight: its norm gives it away."""
     forged = forger(name)
     renamed = {}
     for weight, array in forged.named().items():
@@ -121,8 +121,8 @@ def test_a_changed_weight_under_a_forged_fact(name, forger):
 
 
 def test_one_copy_of_two(forger):
-    """A and its transpose are two weights of the lasso. A change of one is found by the seal; under a new seal the
-    facts hold of the other, and that the graph reads what they speak of is trusted, as every answer says."""
+    """A and its transpose are two weights. A change of one is found by the seal; under a new seal
+    the facts hold of the other, and that the graph reads what they speak of is trusted."""
     forged = forger("lasso")
     weight, array = next(iter(forged.named().items()))
     forged.put(weight, 2 * array)
@@ -132,7 +132,7 @@ def test_one_copy_of_two(forger):
 
 
 def test_a_weight_that_proves_nothing_may_change(forger):
-    """b of the lasso is in no hypothesis: with a new seal the certificate holds of the new file, rightly."""
+    """b of the lasso is in no hypothesis: with a new seal the certificate holds, rightly."""
     forged = forger("lasso")
     for tensor in forged.model.graph.initializer:
         if 442 in tensor.dims and 10 not in tensor.dims:
@@ -155,7 +155,7 @@ def test_a_changed_default(name, option, value, forger):
 
 
 def test_a_changed_node(forger):
-    """Found by the seal. Under a new seal it is not: the verifier says in every answer that it trusts the graph."""
+    """Found by the seal. Under a new seal it is not: every answer says that the graph is trusted."""
     forged = forger("deq")
     node = next(
         node for graph in _graphs(forged.model.graph) for node in graph.node if node.op_type == "Tanh"
@@ -264,6 +264,14 @@ def test_what_is_not_known_bounds_nothing(tree, forger):
     forged.certificate["evidence"]["factor"] = tree
     forged.certificate["factor"] = forged.certificate["claim"]["factor"] = 0.49
     assert first(forged)
+
+
+def test_another_formula(forger):
+    """The verifier has no library: that a formula is the theorem's is trusted, and it says so."""
+    forged = forger("deq")
+    forged.certificate["evidence"]["factor"] = ["number", "1/10"]
+    forged.certificate["factor"] = forged.certificate["claim"]["factor"] = 0.1
+    assert "z: that the formulas above are those of the theorem" in verify(forged.finish()).trusted
 
 
 def test_a_derivative_carries_its_certificate(model_file):

@@ -18,8 +18,9 @@ IR = {
     3: "evaluate reverse forward vectorise simplify",
 }
 COMPILER = {
-    4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts certificate",
-    5: "spec library elaboration optimisations",
+    4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts"
+    " certificate",
+    5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate certify optimise",
     7: "pipeline telling",
     8: "cli __main__",

@@ -1,6 +1,7 @@
 """The wheel holds what the compiler reads, and works where there is no source tree."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,13 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_wheel_works_by_itself(tmp_path):
     # setuptools builds beside the sources: a copy keeps the tree clean.
     source = tmp_path / "source"
-    subprocess.run(
-        f"mkdir {source} && tar -c --exclude=__pycache__ api backends compiler ir specs pyproject.toml README.md"
-        f" | tar -x -C {source}",
-        shell=True,
-        check=True,
-        cwd=ROOT,
-    )
+    for name in ("api", "backends", "compiler", "ir", "specs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("banach-*.whl")

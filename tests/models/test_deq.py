@@ -1,4 +1,4 @@
-"""A deep equilibrium layer: every sample of a batch stops by itself, at scipy's root, with its own derivative."""
+"""A deep equilibrium layer: every sample of a batch stops by itself, at scipy's root."""
 
 import math
 import re

@@ -26,7 +26,7 @@ def objective(x, data):
 
 
 def test_the_table_is_scikit_learns(data, compiled):
-    """The coefficients below answer the stated problem, not one with other numbers: A and b as the file holds them."""
+    """The coefficients below answer the stated problem: A and b as the compiled file holds them."""
     A, b = data
     held = [numpy_helper.to_array(tensor) for tensor in compiled("lasso", "onnx").model.graph.initializer]
     assert any(w.shape in (A.shape, A.T.shape) for w in held)
@@ -89,7 +89,7 @@ def test_certificate(data, model_file):
 
 
 def test_the_certified_bound_holds_of_the_run(data, model_file):
-    """The claim is a promise: f(x_k) - f* <= 2‖x0 - x*‖²/(step (k+1)²), at each k, in our own numpy run of FISTA."""
+    """f(x_k) - f* <= 2‖x0 - x*‖²/(step (k+1)²), at each k, in a numpy run of FISTA."""
     A, b = data
     step = 1 / np.linalg.norm(A, 2) ** 2
     solution = Lasso(alpha=WEIGHT / len(b), fit_intercept=False, tol=1e-14, max_iter=10**6).fit(A, b).coef_
@@ -109,7 +109,7 @@ def test_the_certified_bound_holds_of_the_run(data, model_file):
 def test_b_is_no_input_to_differentiate(model_file):
     """b is a parameter: there is nothing to take a gradient with respect to, and it says so."""
     model = banach.load(model_file("lasso"))
-    with pytest.raises(banach.SpecError, match="B401.*no input `b`"):
+    with pytest.raises(banach.SpecError, match=r"B401.*no input `b`"):
         model.reverse(output="coefficients", wrt="b")
-    with pytest.raises(banach.SpecError, match="B401.*no output `x`"):
+    with pytest.raises(banach.SpecError, match=r"B401.*no output `x`"):
         model.reverse(output="x", wrt="b")

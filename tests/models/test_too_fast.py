@@ -1,6 +1,7 @@
 """A step beyond 2/L: refused before it runs, with a witness that anyone can replay."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_the_witness_diverges_when_replayed(report):
         y, x, s = new + (s - 1) / following * (new - x), new, following
         norms.append(np.linalg.norm(x))
     assert norms[-1] > 1e5 * norms[0]
-    assert all(later > earlier for earlier, later in zip(norms, norms[1:]))
+    assert all(later > earlier for earlier, later in pairwise(norms))
     np.testing.assert_allclose(norms, witness["growth"], rtol=1e-3)
 
 
