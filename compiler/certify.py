@@ -10,7 +10,7 @@ from typing import Any
 from banach.compiler import library, syntax
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
 from banach.compiler.elaborate import Elaborated
-from banach.compiler.elaboration import measure
+from banach.compiler.elaboration import constants, measure
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.replay import witness
 from banach.compiler.elaboration.things import Environment, Formula, Gradient, Number
@@ -327,7 +327,7 @@ def _of_gradient(names: Environment, claim: Claim) -> q.Quantity | None:
         thing = names.find(name)
         if thing is not None:
             try:
-                found = measure.lipschitz(known(thing), claim.context, None)
+                found = constants.lipschitz(known(thing), claim.context, None)
             except SpecError:
                 return None
             return found if not found.unit else None

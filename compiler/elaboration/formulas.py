@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, indexing, maps, vocabulary
+from banach.compiler.elaboration import arithmetic, indexing, maps, measure, vocabulary
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -297,7 +297,7 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
 
 def context(scope: Any) -> Context:
     """A fresh context for a graph."""
-    return Context(scope, evaluate, apply)
+    return Context(scope, evaluate, apply, measure.fact)
 
 
 Evaluate = Callable[[syntax.Node, Environment, Context], Any]

@@ -10,26 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, maps, measure, runtime
+from banach.compiler.elaboration import arithmetic, maps, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
-    Adjoint,
     Composed,
     Extent,
     Function,
-    Gradient,
     Identity,
     Map,
-    Matrix,
     Number,
-    Operator,
     Prox,
-    Scaled,
     Several,
     Table,
     Tensor,
-    Total,
     Truth,
     describe,
 )
@@ -259,42 +253,13 @@ def _chain(arguments: Arguments, keywords: Mapping[str, Any], context: Context, 
 @_word("lipschitz(F)", 1, 1)
 def _lipschitz(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """A guaranteed upper bound of the Lipschitz constant of a map in the Euclidean norm."""
-    known = measure.lipschitz(arguments[0], context, span)
-    if known.unit:
-        return _at_run_time(maps.as_map(arguments[0], span), context, span)
-    return measure.upper_bound(known, context, span)
-
-
-def _at_run_time(map: Map, context: Context, span: Span) -> Any:
-    """The same where the map is known only at run time: a bound that the graph computes."""
-    scope = context.scope
-    match map:
-        case Matrix(Tensor() as matrix):
-            return runtime.norm_bound(matrix, matrix.label or "A", context, span)
-        case Adjoint(inner):
-            return _at_run_time(inner, context, span)
-        case Scaled(factor, inner):
-            size = arithmetic.apply("abs", [factor], scope, span)
-            return arithmetic.binary("*", size, _lipschitz([inner], {}, context, span), scope, span)
-        case Composed(outer, inner):
-            first, second = (_lipschitz([part], {}, context, span) for part in (outer, inner))
-            return arithmetic.binary("*", first, second, scope, span)
-        case Total(terms):
-            total = _lipschitz([terms[0]], {}, context, span)
-            for term in terms[1:]:
-                total = arithmetic.binary("+", total, _lipschitz([term], {}, context, span), scope, span)
-            return total
-        case Gradient(Function(page, names)):
-            return context.evaluate(page.facts["smoothness"][1], names, context)
-        case Operator(page, names):
-            return context.evaluate(page.facts["lipschitz"][1], names, context)
-    raise refuse(NOT_KNOWN_YET, "this constant depends on what is known only when the model runs", span)
+    return runtime.lipschitz(arguments[0], context, span)
 
 
 @_word("strong_convexity(f)", 1, 1)
 def _strong_convexity(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """A guaranteed lower bound of the strong convexity of a function."""
-    return measure.lower_bound(measure.fact("strong_convexity", arguments[0], context, span), context, span)
+    return runtime.lower_bound(context.fact("strong_convexity", arguments[0], context, span), context, span)
 
 
 # --- what the words share ---------------------------------------------------------------------------------

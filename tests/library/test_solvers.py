@@ -1,4 +1,4 @@
-"""Every solver's page: its example is proved and runs alike everywhere; beyond its bounds nothing is proved."""
+"""Every solver's page: its example is proved and runs alike; beyond its bounds nothing is proved."""
 
 import re
 from itertools import pairwise
