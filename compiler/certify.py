@@ -12,8 +12,9 @@ from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, H
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration import constants, measure
 from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.recognise import spelt_pages
 from banach.compiler.elaboration.replay import witness
-from banach.compiler.elaboration.things import Environment, Formula, Gradient, Number
+from banach.compiler.elaboration.things import Environment, Gradient, Number
 from banach.compiler.expression import parse
 from banach.compiler.facts import quantity as q
 from banach.compiler.source import Scalar
@@ -96,12 +97,17 @@ def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) ->
 
 
 def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
-    page, names = claim.page, claim.names
-    if page is None:
-        page, names = _recognised(claim)
-    if page is None:
+    """The best that a page says of a claim: of its own page, or of any whose equations it spells out."""
+    pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
+    found = [_by_page(page, told, elaborated) for page, told in pages]
+    if not found:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
+    return min(found, key=lambda certificate: (PROVED, REFUTED, UNKNOWN).index(certificate.verdict))
+
+
+def _by_page(page: library.Page, claim: Claim, elaborated: Elaborated) -> Certificate:
+    names = claim.names
     attempts = [_attempt(theorem, claim, names, elaborated) for theorem in page.theorems]
     proved = next((attempt for attempt in attempts if attempt.verdict == PROVED), None)
     if proved:
@@ -114,17 +120,6 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
         missing = f"no theorem is known for {page.name}"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     return closest
-
-
-def _recognised(claim: Claim) -> tuple[library.Page | None, Environment]:
-    """An iteration of one state is Picard's, whatever it was written as."""
-    recipe = claim.recipe
-    if len(recipe.state) != 1:
-        return None, claim.names
-    (name, body), (_, start) = recipe.next[0], recipe.state[0]
-    map = Formula("T", (name,), body, recipe.names, recipe.where)
-    known = {"T": map, "start": claim.context.evaluate(start, recipe.names, claim.context)}
-    return library.find("picard"), Environment(known)
 
 
 def _attempt(
@@ -219,7 +214,7 @@ def _judge_stored(theorem: library.Theorem, names: Environment, claim: Claim, pr
 
 def _trips(conclusion: library.ConclusionSection, names: Environment, claim: Claim) -> tuple[int | None, Any]:
     """The least k at which the bound of the residual is below the tolerance: no run takes more iterations."""
-    if conclusion.residual is None:
+    if conclusion.residual is None or claim.own_stop:
         return None, None
     formula, tolerance = parse(conclusion.residual), claim.recipe.tolerance
 
