@@ -18,7 +18,7 @@ from banach.compiler.expression import parse
 from banach.compiler.facts import quantity as q
 from banach.compiler.source import Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
-from banach.ir.exact import round_float
+from banach.ir.exact import Bound, round_float
 from banach.ir.span import Span
 from banach.ir.tensor_type import ROUNDOFF
 
@@ -314,10 +314,10 @@ def _nearest(judgements: Iterable[measure.Judgement]) -> str | None:
     return None
 
 
-def _rounded_down(bound: Fraction) -> str:
+def _rounded_down(bound: Bound) -> str:
     """Six digits that are below the bound also after they were stored in float32: to be typed as they are."""
     short = Context(prec=6, rounding=ROUND_FLOOR)
-    below = bound * (1 - Fraction(ROUNDOFF["float32"]) * 2)
+    below = Fraction(bound) * (1 - Fraction(ROUNDOFF["float32"]) * 2)
     return f"{short.divide(Decimal(below.numerator), Decimal(below.denominator)):g}"
 
 

@@ -63,6 +63,7 @@ class Elaborated:
     precision: str
     lanes: bool
     names: Environment
+    scope: Scope
 
 
 def elaborate(spec: Spec, folder: Path | None = None) -> Elaborated:
@@ -98,7 +99,9 @@ class _Elaborator:
         if any(self.lanes):
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
-        return Elaborated(self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names)
+        return Elaborated(
+            self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names, self.scope
+        )
 
     # --- sections -----------------------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ class _Elaborator:
             self.names.find(name)
 
     def _names_of_formulas(self) -> None:
-        """A formula has no meaning until it is used; whether its names have one is seen here, used or not."""
+        """That the names of a formula mean something is seen here, whether it is used or not."""
         for name in self.free:
             self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
 

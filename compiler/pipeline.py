@@ -107,7 +107,7 @@ class Model:
 
     @property
     def backward(self) -> Graph:
-        """The reverse derivative of the spec's own outputs, without reports. SpecError: there is none."""
+        """The reverse derivative of the spec's own outputs. SpecError: there is none."""
         named = {key.text for key, _ in self._elaborated.spec.head.outputs or ()}
         kept = [(v, name) for v, name in zip(self.graph.outputs, self.graph.output_names) if name in named]
         outputs, names = zip(*kept)

@@ -17,7 +17,7 @@ from typing import Any
 from onnx import GraphProto, ModelProto, numpy_helper
 
 from banach.backends.onnx import proof
-from banach.backends.onnx.enclosure import BINARY, UNARY, End, Number, Refused, root_of, rounded, same_unit
+from banach.backends.onnx.rational import BINARY, UNARY, End, Number, Refused, root, rounded, same_unit
 
 _DEEPEST = 200
 
@@ -113,7 +113,7 @@ class _Tensors:
     def shortest(self, leaf: Mapping[str, Any]) -> End:
         """A bound of the smallest singular value from above: the length of a column, ‖Av‖ for a unit v."""
         column = self.by_digest[leaf["tensor"]][:, 0].astype("float64").tolist()
-        return root_of(sum((Fraction(x) ** 2 for x in column), Fraction(0)), True)
+        return root(sum((Fraction(x) ** 2 for x in column), Fraction(0)), True)
 
 
 def _bounds(leaf: Mapping[str, Any], rows: list[list[float]]) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from banach.compiler import library, syntax
 from banach.compiler.elaboration import arithmetic, indexing, maps, vocabulary
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
@@ -25,6 +27,7 @@ from banach.compiler.elaboration.things import (
     Operator,
     Partial,
     Several,
+    Table,
     Tensor,
     Truth,
     Word,
@@ -78,8 +81,10 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
             return indexing.index(evaluate(base, names, context), items, names, context, span)
         case syntax.Attribute(base, name, span):
             return _attribute(base, name, span, names)
-        case syntax.Tuple(items) | syntax.List(items):
+        case syntax.Tuple(items):
             return Several(tuple(evaluate(item, names, context) for item in items))
+        case syntax.List(items):
+            return _listed(tuple(evaluate(item, names, context) for item in items))
         case syntax.Conditional(condition, then, otherwise, span):
             chosen, first, second = (evaluate(n, names, context) for n in (condition, then, otherwise))
             return _choose(chosen, first, second, context, span)
@@ -104,6 +109,15 @@ def _name(id: str, span: Span, names: Environment) -> Any:
     label = f"did you mean `{near}`?" if near else ""
     fix = f"write `{near}`" if near else "define it under `operators:`, `parameters:` or `inputs:`"
     raise refuse(UNKNOWN_NAME, f"there is nothing called `{id}`", span, fix=fix, label=label)
+
+
+def _listed(things: tuple[Any, ...]) -> Any:
+    """A list of numbers is a vector, a list of vectors a matrix; anything else stays a list."""
+    if things and all(isinstance(thing, Number | Table) for thing in things):
+        arrays = [arithmetic.as_array(thing) for thing in things]
+        if len({array.shape for array in arrays}) == 1:
+            return arithmetic.from_array(np.stack(arrays))
+    return Several(things)
 
 
 def _attribute(base: syntax.Node, name: str, span: Span, names: Environment) -> Any:
@@ -247,7 +261,7 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     if found.kind == "function":
         return Function(found, inner)
     if "returns" not in found.formulas:
-        return evaluate(found.formulas["is"][1], inner, context)
+        return maps.as_map(evaluate(found.formulas["means"][1], inner, context), node.span)
     return Operator(found, inner)
 
 

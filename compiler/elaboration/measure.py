@@ -183,13 +183,36 @@ def fact(
     name: str, thing: Any, context: Context, span: Span | None, arguments: Sequence[Any] = ()
 ) -> Meaning:
     """A fact that a page states of what it makes. What no page states is unknown, and never false."""
-    if isinstance(thing, Scaled | Total) and name == "convex":
-        return None
+    if isinstance(thing, Total):
+        return _of_sum(name, [fact(name, term, context, span, arguments) for term in thing.maps])
+    if isinstance(thing, Scaled):
+        return _of_multiple(name, thing, context, span)
     if not isinstance(thing, Operator | Function) or name not in thing.page.facts:
         return ANYTHING if name in _NUMBERS else None
     parameters, formula = thing.page.facts[name]
     names = thing.names.inner(dict(zip(parameters, arguments)))
     return _meaning(formula, names, context)
+
+
+def _of_sum(name: str, parts: Sequence[Meaning]) -> Meaning:
+    """A fact of f + g: constants of smoothness and convexity add, and what holds of both holds of the sum."""
+    if name in ("smoothness", "strong_convexity"):
+        total = parts[0]
+        for part in parts[1:]:
+            total = q.combine("+", total, part)
+        return total
+    if name in _NUMBERS:
+        return ANYTHING
+    return True if all(part is True for part in parts) else None
+
+
+def _of_multiple(name: str, thing: Scaled, context: Context, span: Span | None) -> Meaning:
+    """A fact of c·f, which is that of f where c is not negative."""
+    factor = _measured(thing.factor, context)
+    inner = fact(name, thing.map, context, span)
+    if factor is None or q.compare(">=", factor, q.number(0)) is not True:
+        return ANYTHING if name in _NUMBERS else None
+    return q.combine("*", factor, inner) if name in ("smoothness", "strong_convexity") else inner
 
 
 _NUMBERS = ("strong_convexity", "smoothness", "displacement", "lipschitz", "smallest_singular")
@@ -351,6 +374,14 @@ def _is_zero(thing: Any, context: Context, span: Span | None) -> bool | None:
     return bool(not np.any(arithmetic.as_array(thing))) if arithmetic.is_known(thing) else None
 
 
+def _largest_entry(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """The largest absolute value of the entries of a tensor, where it is known before the run."""
+    if not arithmetic.is_known(thing):
+        return ANYTHING
+    size = Fraction(float(np.max(np.abs(arithmetic.as_array(thing)), initial=0.0)))
+    return q.number(size)
+
+
 _OF_MAPS: dict[str, Callable[..., Meaning]] = {
     "lipschitz": lipschitz,
     "norm": lipschitz,
@@ -360,6 +391,7 @@ _OF_MAPS: dict[str, Callable[..., Meaning]] = {
     "reach": reach,
     "linear": _linear,
     "is_zero": _is_zero,
+    "largest_entry": _largest_entry,
 }
 
 

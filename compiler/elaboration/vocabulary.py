@@ -221,7 +221,7 @@ def _soft_threshold(arguments: Arguments, keywords: Mapping[str, Any], context: 
 @_word("grad(f)", 1, 1)
 def _grad(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The gradient of a real-valued map, as a map."""
-    return Gradient(maps.as_map(arguments[0], span))
+    return maps.gradient(maps.as_map(arguments[0], span))
 
 
 @_word("prox(g, t)", 2, 2)

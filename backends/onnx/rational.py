@@ -1,6 +1,6 @@
-"""Intervals with ends that are exact rationals or infinite: the arithmetic of the checker inside a model.
+"""Exact arithmetic for the checker that travels with the model: intervals of rationals, with units.
 
-Not the compiler's, on purpose. A bound that is not there is an infinite end, and nothing follows from it.
+Plain Python, and a second implementation on purpose: it shares no code with the compiler's intervals.
 """
 
 import math
@@ -29,6 +29,7 @@ class Number:
 
 
 def same_unit(a: Number, b: Number) -> bool:
+    """Whether two numbers can be compared; zero and infinity have every unit."""
     return a.unit == b.unit or _universal(a) or _universal(b)
 
 
@@ -104,16 +105,17 @@ def _size(a: Number) -> Number:
 
 def _root(a: Number) -> Number:
     unit = tuple((name, power / 2) for name, power in a.unit)
-    return Number(root_of(max(a.lo, Fraction(0)), False), root_of(max(a.hi, Fraction(0)), True), unit)
+    return Number(root(max(a.lo, Fraction(0)), False), root(max(a.hi, Fraction(0)), True), unit)
 
 
-def root_of(x: End, upwards: bool) -> End:
+def root(x: End, upwards: bool) -> End:
+    """The square root of an end, rounded."""
     if isinstance(x, float):
         return x
     shift = 2 * _BITS  # √(n/d) = √(n·d·4^s)/(d·2^s)
     square = x.numerator * x.denominator << 2 * shift
-    root = math.isqrt(square)
-    return Fraction(root + (upwards and root * root != square), x.denominator << shift)
+    whole = math.isqrt(square)
+    return Fraction(whole + (upwards and whole * whole != square), x.denominator << shift)
 
 
 def _hull(a: Number, b: Number) -> Number:
@@ -142,6 +144,7 @@ BINARY: dict[str, Callable[[Number, Number], Number]] = {
 
 
 def rounded(a: Number) -> Number:
+    """The number with short ends, rounded outwards."""
     return Number(_shortened(a.lo, False), _shortened(a.hi, True), a.unit)
 
 
