@@ -88,19 +88,35 @@ def test_certificate(data, model_file):
     assert told["factor"] is None and told["witness"] is None
 
 
-def test_the_certified_bound_holds_of_the_run(data, model_file):
-    """f(x_k) - f* <= 2‖x0 - x*‖²/(step (k+1)²), at each k, in a numpy run of FISTA."""
+def fista(data, iterations):
+    """Beck and Teboulle's iterates in numpy, from 0 with the step 1/L: x_1, x_2, ..."""
     A, b = data
     step = 1 / np.linalg.norm(A, 2) ** 2
-    solution = Lasso(alpha=WEIGHT / len(b), fit_intercept=False, tol=1e-14, max_iter=10**6).fit(A, b).coef_
     x = y = np.zeros(10)
     s = 1.0
-    for k in range(1, 60):
+    for _ in range(iterations):
         v = y - step * A.T @ (A @ y - b)
         new = np.sign(v) * np.maximum(np.abs(v) - step * WEIGHT, 0)
         following = (1 + np.sqrt(1 + 4 * s * s)) / 2
         y, x, s = new + (s - 1) / following * (new - x), new, following
-        bound = 2 * solution @ solution / (step * (k + 1) ** 2)
+        yield x
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("most", [1, 2, 3, 17])
+def test_it_is_fista(backend, most, data, compiled):
+    """Not some iteration that ends at the same point: the iterates themselves."""
+    result = compiled("lasso", backend).run({"x.max_iterations": most})
+    assert result["x.iterations"] == most and result["x.status"] == 1
+    np.testing.assert_allclose(result["coefficients"], list(fista(data, most))[-1], rtol=1e-4, atol=2e-2)
+
+
+def test_the_certified_bound_holds(data, model_file):
+    """f(x_k) - f* <= 2‖x0 - x*‖²/(step (k+1)²), at each k, in a numpy run of FISTA."""
+    A, b = data
+    solution = Lasso(alpha=WEIGHT / len(b), fit_intercept=False, tol=1e-14, max_iter=10**6).fit(A, b).coef_
+    for k, x in enumerate(fista(data, 60), 1):
+        bound = 2 * solution @ solution * np.linalg.norm(A, 2) ** 2 / (k + 1) ** 2
         assert objective(x, data) - LEAST <= bound * (1 + 1e-9)
     certificate = banach.load(model_file("lasso")).check().certificates["x"]
     assert certificate.bound == "2 * norm(start - solution)**2 / (step * (k + 1)**2)"
