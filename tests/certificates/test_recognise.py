@@ -27,7 +27,7 @@ def written_out(page: library.Page) -> str:
     options = {key.text: value.text for key, value in section.options or ()}
     words = {name: to_text(node) for name, node in zip(page.parameters, call.arguments)}
     words |= {"start": start.group(1)}
-    words |= {name: _replaced(text, words) for name, text in options.items()}
+    words |= {name: f"({_replaced(text, words)})" for name, text in options.items()}
     states = [key.text for key, _ in section.state]
     renamed = {name: f"state_{name}" for name in states}
     lines = ["    state:"]
