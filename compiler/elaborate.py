@@ -24,6 +24,7 @@ from banach.compiler.elaboration.problem import (
     Silent,
     refuse,
 )
+from banach.compiler.elaboration.recurrence import scan
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import (
     Broken,
@@ -38,7 +39,7 @@ from banach.compiler.elaboration.things import (
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature
 from banach.compiler.source import Mapping, Node, Scalar
-from banach.compiler.spec import Block, Solve, Spec
+from banach.compiler.spec import Block, Recurrence, Solve, Spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Size, named
 from banach.ir.graph import Graph, prune
@@ -89,8 +90,7 @@ class _Elaborator:
         self._sizes(head.sizes)
         self._inputs(head.inputs)
         self._definitions()
-        for found in self.spec.solves:
-            self._attempt(lambda found=found: self._solve(found), found.key.text)
+        self._iterations(head.scan)
         outputs = self._outputs(head.outputs)
         self._names_of_formulas()
         if self.mistakes:
@@ -222,7 +222,6 @@ class _Elaborator:
         return parameter(key, node, self.names, self.context, self.folder)
 
     def _solve(self, found: Solve) -> Any:
-        self._claim_name(found.key)
         claim = claims.claim(found, self.names, self.context, self.mistakes)
         self.claims.append(claim)
         name, solved = found.key.text, claim.solved
@@ -233,6 +232,29 @@ class _Elaborator:
         ):
             self.names.known[f"{name}.{part}"] = value
         return solved.result
+
+    def _iterations(self, section: Mapping | None) -> None:
+        """Scans and solves, each worked out when it is first read, or now: they may use each other."""
+        work: dict[str, tuple[Callable[[], Any], Span]] = {}
+        for key, node in section or ():
+            work[key.text] = (lambda key=key, node=node: self._scan(key, node), key.span)
+        for found in self.spec.solves:
+            work[found.key.text] = (lambda found=found: self._solve(found), found.key.span)
+        for key in [*(key for key, _ in section or ()), *(found.key for found in self.spec.solves)]:
+            self._claim_name(key)
+        for name, (make, span) in work.items():
+            circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
+            self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
+        for name in work:
+            self.names.find(name)
+
+    def _scan(self, key: Scalar, node: Node) -> Any:
+        found = Recurrence.read(node, self.mistakes)
+        if found is None:
+            return Broken()
+        parts = scan(key, found, self.names, self.context)
+        self.names.known.update({name: thing for name, thing in parts.items() if name != key.text})
+        return parts[key.text]
 
     def _outputs(self, section: Mapping | None) -> dict[str, Any]:
         outputs: dict[str, Any] = {}

@@ -122,6 +122,8 @@ def _listed(things: tuple[Any, ...]) -> Any:
 
 def _attribute(base: syntax.Node, name: str, span: Span, names: Environment) -> Any:
     if isinstance(base, syntax.Name):
+        if isinstance(names.find(base.id), Broken):  # what a solve leaves is known once it is worked out
+            raise Silent
         found = names.find(f"{base.id}.{name}")
         if found is not None:
             return found
