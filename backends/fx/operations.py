@@ -18,6 +18,8 @@ from banach.ir.tensor_type import TensorType
 
 Plain = Node | int | float | bool
 
+FAMILIES = "banach.backends.fx.families"  # further tables: a file for each family, which is found by walking
+
 DTYPES: Mapping[str, torch.dtype] = {
     "float64": torch.float64,
     "float32": torch.float32,

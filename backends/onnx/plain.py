@@ -13,10 +13,13 @@ from banach.backends.onnx.emit import ELEMENTS, Emitter, Ref
 from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.dims import Size
 from banach.ir.primitive import page
+from banach.ir.shelf import entries
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast
 
 Rule = Callable[..., Ref]
+
+FAMILIES = "banach.backends.onnx.families"  # further rules: a file for each family, which is found by walking
 
 
 def choose(emit: Emitter, type: TensorType, chosen: Ref, x: Ref, y: Ref) -> Ref:
@@ -245,9 +248,10 @@ RULES: Mapping[str, Rule] = {
 def apply(
     emit: Emitter, name: str, type: TensorType, operands: Sequence[Ref], attributes: Mapping[str, Any]
 ) -> Ref | None:
-    """The result of a plain operation by this table or by its page's ONNX name; None: neither has it."""
-    if name in RULES:
-        return RULES[name](emit, type, *operands, **attributes)
+    """The result of a plain operation by a rule or by its page's ONNX name; None: there is neither."""
+    rule = RULES.get(name) or entries(FAMILIES, "RULES").get(name)
+    if rule is not None:
+        return rule(emit, type, *operands, **attributes)
     op_type = page(name).lowerings.get("onnx")
     if op_type is None:
         return None
