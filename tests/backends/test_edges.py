@@ -66,7 +66,7 @@ def draw(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape)
 
 
-# --- the tables of families ---------------------------------------------------------------------------------
+# --- the tables of families -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("backend", "table"), [("onnx", "RULES"), ("fx", "TABLE")])
@@ -84,7 +84,7 @@ def test_a_rule_said_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         entries("banach.backends.onnx.families", "RULES")
 
 
-# --- places -------------------------------------------------------------------------------------------------
+# --- places -----------------------------------------------------------------------------------------------
 
 
 def with_places(name: str, index: np.ndarray) -> tuple[list[np.ndarray], dict[str, int]]:
@@ -169,3 +169,77 @@ def test_every_lane_has_places_of_its_own(name: str, marks: tuple[bool, ...]) ->
     for lane in range(3):
         alone = [x[lane] if has else x for x, has in zip(given, marks)]
         np.testing.assert_allclose(together[lane], page(name).evaluate(*alone, **attributes), rtol=1e-12)
+
+
+# --- orders ------------------------------------------------------------------------------------------------
+
+NAN, INF = np.nan, np.inf
+UNORDERLY = np.array(
+    [
+        [1.0, NAN, INF, -INF, 1.0],
+        [INF, NAN, 0.0, -0.0, INF],
+        [NAN, NAN, NAN, NAN, NAN],
+        [-INF, NAN, -INF, 2.0, 2.0],
+        [0.0, -0.0, 0.0, -0.0, 0.0],
+    ]
+)
+ORDERS: list[tuple[str, dict[str, Any]]] = [
+    ("argmax", {}),
+    ("argmin", {}),
+    ("argsort", {}),
+    ("arg_top", {"size": 3}),
+    ("sort", {}),
+    ("top", {"size": 5}),
+]
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "float16"])
+@pytest.mark.parametrize(("name", "attributes"), ORDERS)
+def test_ties_and_nans_in_an_order(name: str, attributes: dict[str, Any], dtype: str) -> None:
+    for axis in (-1, -2):
+        one(name, UNORDERLY.astype(dtype), axis=axis, **attributes)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+@pytest.mark.parametrize(("name", "attributes"), ORDERS)
+def test_orders_of_integers(name: str, attributes: dict[str, Any], dtype: str) -> None:
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    x = np.array([[3, least, most, 3, least], [0, 0, 0, 0, 0]], dtype)
+    found = one(name, x, axis=-1, **attributes)
+    assert found.dtype == (x.dtype if name in ("sort", "top") else np.int64)
+
+
+def test_what_wins_in_an_order() -> None:
+    x = np.array([2.0, NAN, INF, 2.0, -INF])
+    assert one("argmax", x, axis=-1) == 1 and one("argmin", x, axis=-1) == 1
+    assert one("argsort", x, axis=-1).tolist() == [4, 0, 3, 1, 2]
+    assert one("arg_top", x, axis=-1, size=4).tolist() == [1, 2, 0, 3]
+
+
+@pytest.mark.parametrize(("name", "attributes"), ORDERS)
+def test_an_order_of_nothing(name: str, attributes: dict[str, Any]) -> None:
+    x = np.zeros((2, 0))
+    given = dict.fromkeys(attributes, 0)
+    if name in ("argmax", "argmin"):
+        with pytest.raises(TypeMismatch, match="no entry"):
+            single(name, [x], axis=-1)
+    else:
+        one(name, x, axis=-1, **given)
+    one(name, np.zeros((0, 3)), axis=-1, **given)
+    with pytest.raises(TypeMismatch, match="truth values"):
+        single(name, [np.zeros(3, bool)], axis=-1, **given)
+    if given:
+        with pytest.raises(TypeMismatch, match="no 4 largest"):
+            single(name, [np.zeros(3)], axis=-1, size=4)
+
+
+def test_an_order_of_a_named_size() -> None:
+    n = named("n")
+    build = Builder("order")
+    x = build.input("x", TensorType("float64", (2, n)))
+    half = build.op("top", x, axis=-1, size=(n + 1) // 2)
+    outputs = {"sorted": build.op("sort", x, axis=-1), "half": half, "first": build.op("argmax", x, axis=-1)}
+    graph = build.finish(outputs)
+    for size in (1, 4, 5):
+        agree(graph, [draw(2, size)])
+        agree(reverse(graph), [draw(2, size), draw(2, size), draw(2, (size + 1) // 2)])
