@@ -17,7 +17,7 @@ from banach.ir.shelf import entries
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast
 
-Rule = Callable[..., Ref]
+Rule = Callable[..., Ref | None]  # None: the page's decomposition serves better
 
 FAMILIES = "banach.backends.onnx.families"  # further rules: a file for each family, which is found by walking
 

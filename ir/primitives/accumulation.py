@@ -85,7 +85,7 @@ class Cumsum(Primitive):
         terms = size - exclusive
         if terms < 1:
             return Interval.of(0)
-        # The inverse of LLᵀ has the eigenvalues 4 sin²((2k - 1)t), t = π/(4n + 2), and t - t³/6 <= sin t <= t.
+        # (LLᵀ)⁻¹ has the eigenvalues 4 sin²((2k - 1)t), t = π/(4n + 2), and t - t³/6 <= sin t <= t.
         t = _PI / (4 * terms + 2)
         return Interval((1 / (2 * t)).lo, (1 / (2 * (t - t * t * t / 6))).hi)
 

@@ -1,4 +1,4 @@
-"""Entries moved along one axis: around, mirrored, apart, and beyond the ends. Axes are counted from the end."""
+"""Entries moved along one axis: around, mirrored, apart, beyond the ends. Axes are counted from the end."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, final
@@ -303,7 +303,6 @@ class ReflectPad(_Extension):
 
 def _parts(dy: Value, axis: int, size: Size, before: int, after: int) -> list[Value]:
     """What stands before, in, and behind the middle."""
-    ends = [0, before, before + size, before + size + after]
-    return [
-        dy.builder.op("slice", dy, axis=axis, start=start, stop=stop) for start, stop in zip(ends, ends[1:])
-    ]
+    middle = before + size
+    ends = [(0, before), (before, middle), (middle, middle + after)]
+    return [dy.builder.op("slice", dy, axis=axis, start=start, stop=stop) for start, stop in ends]

@@ -14,7 +14,7 @@ from banach.backends.onnx.run import OnnxArtifact
 from banach.ir.dims import Size, named
 from banach.ir.evaluate import evaluate
 from banach.ir.graph import PRIMITIVES, Builder, Graph
-from banach.ir.primitive import page
+from banach.ir.primitive import Known, page
 from banach.ir.reverse import reverse
 from banach.ir.shelf import BadPage, entries, pages
 from banach.ir.tensor_type import TensorType, TypeMismatch
@@ -33,7 +33,7 @@ def agree(graph: Graph, arguments: Sequence[np.ndarray], close: float = 1e-12) -
         found = {
             "onnxruntime": OnnxArtifact(model).evaluate(arguments),
             "reference": ReferenceEvaluator(model).run(None, feed),
-            "torch": [y.numpy() for y in to_torch(graph)(*map(torch.tensor, map(np.asarray, arguments)))],
+            "torch": [y.numpy() for y in to_torch(graph)(*(torch.tensor(np.array(a)) for a in arguments))],
         }
     for runtime, outputs in found.items():
         for want, got in zip(expected, outputs, strict=True):
@@ -66,7 +66,7 @@ def draw(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape)
 
 
-# --- the tables of families -------------------------------------------------------------------------------
+# --- the tables of families -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("backend", "table"), [("onnx", "RULES"), ("fx", "TABLE")])
@@ -84,7 +84,7 @@ def test_a_rule_said_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         entries("banach.backends.onnx.families", "RULES")
 
 
-# --- places -----------------------------------------------------------------------------------------------
+# --- places ---------------------------------------------------------------------------------------------
 
 
 def with_places(name: str, index: np.ndarray) -> tuple[list[np.ndarray], dict[str, int]]:
@@ -171,7 +171,7 @@ def test_every_lane_has_places_of_its_own(name: str, marks: tuple[bool, ...]) ->
         np.testing.assert_allclose(together[lane], page(name).evaluate(*alone, **attributes), rtol=1e-12)
 
 
-# --- orders ------------------------------------------------------------------------------------------------
+# --- orders ----------------------------------------------------------------------------------------------
 
 NAN, INF = np.nan, np.inf
 UNORDERLY = np.array(
@@ -243,3 +243,184 @@ def test_an_order_of_a_named_size() -> None:
     for size in (1, 4, 5):
         agree(graph, [draw(2, size)])
         agree(reverse(graph), [draw(2, size), draw(2, size), draw(2, (size + 1) // 2)])
+
+
+# --- along an axis -----------------------------------------------------------------------------------------
+
+MOVES: list[tuple[str, dict[str, Any]]] = [
+    *(("roll", {"shift": shift}) for shift in (0, 3, -4, 10)),
+    ("flip", {}),
+    *(("stride", {"step": step}) for step in (1, 2, 9)),
+    *(("dilate", {"step": step, "size": size}) for step, size in ((1, 3), (2, 6), (4, 9), (4, 12))),
+    *(("wrap_pad", {"before": a, "after": b}) for a, b in ((0, 0), (3, 3), (0, 2), (1, 0))),
+    *(("reflect_pad", {"before": a, "after": b}) for a, b in ((0, 0), (2, 2), (0, 1), (1, 0))),
+    *(("cumsum", {"exclusive": a, "reverse": b}) for a in (False, True) for b in (False, True)),
+]
+
+
+@pytest.mark.parametrize(("name", "attributes"), MOVES)
+def test_moves_along_every_axis(name: str, attributes: dict[str, Any]) -> None:
+    x = draw(3, 3, 3)
+    for axis in (-1, -2, -3):
+        both_ways(name, x, axis=axis, **attributes)
+    for dtype in ("int64", "int32", "float16"):
+        one(name, (4 * x).astype(dtype), axis=-2, **attributes)
+    if name != "cumsum":
+        one(name, x > 0, axis=-2, **attributes)
+    one(name, np.array([NAN, INF, 1.0]), axis=-1, **attributes)
+
+
+@pytest.mark.parametrize(("name", "attributes"), MOVES)
+def test_moves_of_nothing(name: str, attributes: dict[str, Any]) -> None:
+    both_ways(name, draw(0, 3), axis=-1, **attributes)
+    if name in ("roll", "flip", "stride", "cumsum"):
+        both_ways(name, draw(2, 0), axis=-1, **attributes)
+
+
+def test_moves_of_a_named_size() -> None:
+    n = named("n")
+    build = Builder("moves")
+    x = build.input("x", TensorType("float64", (2, n)))
+    strided = build.op("stride", x, axis=-1, step=3)
+    outputs = {
+        "forwards": build.op("roll", x, axis=-1, shift=7),
+        "backwards": build.op("roll", x, axis=-1, shift=-2),
+        "flipped": build.op("flip", x, axis=-1),
+        "strided": strided,
+        "dilated": build.op("dilate", strided, axis=-1, step=3, size=n),
+        "wrapped": build.op("wrap_pad", x, axis=-1, before=2, after=1),
+        "reflected": build.op("reflect_pad", x, axis=-1, before=2, after=1),
+        "summed": build.op("cumsum", x, axis=-1, exclusive=True, reverse=True),
+        "product": build.op("prod", x, axes=(-1,)),
+        "least": build.op("reduce_min", x, axes=(-1,)),
+        "some": build.op("reduce_any", build.op("less", x, build.scalar(0.0, "float64")), axes=(-1,)),
+    }
+    graph = build.finish(outputs)
+    for size in (3, 4, 9):
+        found = agree(graph, [draw(2, size)])
+        agree(reverse(graph), [draw(2, size), *found[:-1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "fault"),
+    [
+        ("stride", {"step": 0}, "forwards"),
+        ("dilate", {"step": 2, "size": 3}, "does not fill"),
+        ("wrap_pad", {"before": 4, "after": 0}, "is not continued"),
+        ("reflect_pad", {"before": 0, "after": 3}, "is not continued"),
+        ("reflect_pad", {"before": -1, "after": 0}, "is not continued"),
+        ("roll", {"shift": 1, "axis": 0}, "no axis 0"),
+    ],
+)
+def test_moves_that_do_not_fit(name: str, attributes: dict[str, Any], fault: str) -> None:
+    with pytest.raises(TypeMismatch, match=fault):
+        single(name, [np.zeros(3)], **{"axis": -1, **attributes})
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 40])
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_the_gain_of_sums_on_the_way(size: int, exclusive: bool) -> None:
+    matrix = np.tril(np.ones((size, size)), -exclusive)
+    norm = np.linalg.norm(matrix, 2)
+    known = Known(TensorType("float64", (size,)))
+    low, high = page("cumsum").gain(0, [known], axis=-1, exclusive=exclusive, reverse=False).to_floats()
+    assert low * (1 - 1e-12) <= norm <= high * (1 + 1e-12)
+    assert high <= 1.1 * norm
+
+
+@pytest.mark.parametrize(("name", "most"), [("wrap_pad", 5), ("reflect_pad", 4)])
+def test_the_gain_of_a_continuation_is_exact(name: str, most: int) -> None:
+    for before in range(most + 1):
+        for after in range(most + 1):
+            attributes = {"axis": -1, "before": before, "after": after}
+            norm = np.linalg.norm(page(name).evaluate(np.eye(5), **attributes), 2)
+            for size in (5, named("n")):
+                gain = page(name).gain(0, [Known(TensorType("float64", (size,)))], **attributes)
+                low, high = gain.to_floats()
+                assert low * (1 - 1e-12) <= norm <= high * (1 + 1e-12)
+                assert size != 5 or high - low < 1e-12
+
+
+# --- reductions --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ["reduce_min", "prod"])
+def test_reductions_with_nan_and_infinity(name: str, dtype: str) -> None:
+    rows = np.array([[1.0, NAN], [NAN, 1.0], [INF, 1.0], [INF, -INF], [NAN, INF], [2.0, 0.0]], dtype)
+    for axes in ((-1,), (-2,), (-2, -1), ()):
+        one(name, rows, axes=axes)
+    one(name, np.zeros((0, 2), dtype), axes=(-1,))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_reductions_of_integers(dtype: str) -> None:
+    x = np.array([[3, np.iinfo(dtype).min, -2], [5, 4, 7]], dtype)
+    for axes in ((-1,), (-2, -1)):
+        one("reduce_min", x, axes=axes)
+        one("prod", np.maximum(x, -2), axes=axes)
+
+
+def test_a_product_with_zeros_has_a_derivative() -> None:
+    for zeros in range(3):
+        x = draw(2, 3, 4)
+        x[0, :zeros, 1] = 0.0
+        both_ways("prod", x, axes=(-2,))
+        both_ways("prod", x, axes=(-1, -3))
+    both_ways("prod", draw(2, 0), axes=(-1,))
+
+
+@pytest.mark.parametrize("name", ["reduce_all", "reduce_any"])
+def test_truths_of_none(name: str) -> None:
+    x = draw(3, 2) > 0
+    for axes in ((-1,), (-1, -2), ()):
+        one(name, x, axes=axes)
+        one(name, x[:0], axes=axes)
+        one(name, x[:, :0], axes=axes)
+    with pytest.raises(TypeMismatch, match="takes truth values"):
+        single(name, [np.zeros(3)], axes=(-1,))
+
+
+# --- whole numbers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+@pytest.mark.parametrize("name", ["floor_divide", "modulo"])
+def test_division_of_whole_numbers(name: str, dtype: str) -> None:
+    x, y = np.arange(-7, 8, dtype=dtype)[:, None], np.arange(-4, 5, dtype=dtype)
+    found = one(name, x, y)
+    for i, a in enumerate(x[:, 0].tolist()):
+        for j, b in enumerate(y.tolist()):
+            wanted = 0 if b == 0 else a // b if name == "floor_divide" else a % b
+            assert found[i, j] == wanted
+    with np.errstate(over="ignore"):
+        least = np.full(9, np.iinfo(dtype).min, dtype)
+        one(name, least, y) if name == "modulo" else one(name, least[4:6], y[3:5])
+    with pytest.raises(TypeMismatch, match="takes whole numbers"):
+        single(name, [np.zeros(2), np.ones(2)])
+
+
+def test_a_constant_divisor_needs_no_guard() -> None:
+    build = Builder("halves")
+    x = build.input("x", TensorType("int64", (5,)))
+    graph = build.finish({"y": build.op("modulo", x, build.scalar(2, "int64"))})
+    assert [node.op_type for node in to_onnx(graph).graph.node] == ["Mod", "Identity"]
+    agree(graph, [np.array([-3, -2, -1, 0, 1])])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_the_arithmetic_of_whole_numbers(dtype: str) -> None:
+    x, y = np.array([7, -7, 0, 3, -8], dtype), np.array([2, 2, -5, 3, 3], dtype)
+    for name in ["add", "subtract", "multiply", "divide", "maximum", "minimum"]:
+        one(name, x, y)
+    one("power", np.abs(x), np.abs(y))
+    for name in ["negate", "abs", "sign", "relu", "square"]:
+        one(name, x)
+    one("soft_threshold", x, np.asarray(2, dtype))
+
+
+def test_a_mask_hides_nan() -> None:
+    x, kept = np.array([NAN, INF, 1.0]), np.array([[False, True, True], [False, False, True]])
+    assert not np.isnan(one("mask", x, kept)).any()
+    both_ways("mask", draw(3), kept)
+    one("mask", np.array([1, 2, 3]), kept)

@@ -25,13 +25,21 @@ def _stride(emit: Emitter, type: TensorType, x: Ref, axis: int, step: int) -> Re
     return x if step == 1 else _stepped(emit, type, x, axis, 0, _END, step)
 
 
-def _pad(mode: str) -> Rule:
-    def emit_pad(emit: Emitter, type: TensorType, x: Ref, axis: int, before: int, after: int) -> Ref:
-        widths = emit.vector([before, after])
-        nothing = emit.constant(0, type.dtype)
-        return emit.node("Pad", [x, widths, nothing, emit.vector([axis])], type, mode=mode)
+def _pad(emit: Emitter, type: TensorType, x: Ref, axis: int, widths: tuple[int, int], mode: str) -> Ref:
+    # One node is 1 to 2 us faster than slices and a Concat, and as fast on large arrays.
+    operands = [x, emit.vector(widths), emit.constant(0, type.dtype), emit.vector([axis])]
+    return emit.node("Pad", operands, type, mode=mode)
 
-    return emit_pad
+
+def _wrap_pad(emit: Emitter, type: TensorType, x: Ref, axis: int, before: int, after: int) -> Ref | None:
+    # ONNX Runtime wraps no array without entries, and a batch may have none.
+    if not all(isinstance(size, int) and size for size in x.type.shape):
+        return None
+    return _pad(emit, type, x, axis, (before, after), "wrap")
+
+
+def _reflect_pad(emit: Emitter, type: TensorType, x: Ref, axis: int, before: int, after: int) -> Ref:
+    return _pad(emit, type, x, axis, (before, after), "reflect")
 
 
 def _cumsum(emit: Emitter, type: TensorType, x: Ref, axis: int, exclusive: bool, reverse: bool) -> Ref:
@@ -60,7 +68,7 @@ def _reduce_min(emit: Emitter, type: TensorType, x: Ref, axes: tuple[int, ...]) 
 
 
 def _of_truths(op_type: str) -> Rule:
-    """ONNX Runtime reduces no empty set of truth values; of none, the least number is huge, the largest low."""
+    """ONNX Runtime reduces no empty set of truth values, but of numbers it does: to their limits."""
 
     def emit_reduction(emit: SizedEmitter, type: TensorType, x: Ref, axes: tuple[int, ...]) -> Ref:
         entries = count(x.type, axes)
@@ -107,8 +115,8 @@ def _modulo(emit: Emitter, type: TensorType, x: Ref, y: Ref) -> Ref:
 RULES: Mapping[str, Rule] = {
     "flip": _flip,
     "stride": _stride,
-    "wrap_pad": _pad("wrap"),
-    "reflect_pad": _pad("reflect"),
+    "wrap_pad": _wrap_pad,
+    "reflect_pad": _reflect_pad,
     "cumsum": _cumsum,
     "reduce_min": _reduce_min,
     "reduce_all": _of_truths("ReduceMin"),
