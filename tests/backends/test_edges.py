@@ -66,7 +66,7 @@ def draw(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape)
 
 
-# --- the tables of families -----------------------------------------------------------------------------
+# --- the tables of families ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("backend", "table"), [("onnx", "RULES"), ("fx", "TABLE")])
@@ -84,7 +84,7 @@ def test_a_rule_said_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         entries("banach.backends.onnx.families", "RULES")
 
 
-# --- places ---------------------------------------------------------------------------------------------
+# --- places -------------------------------------------------------------------------------------------
 
 
 def with_places(name: str, index: np.ndarray) -> tuple[list[np.ndarray], dict[str, int]]:
@@ -171,7 +171,7 @@ def test_every_lane_has_places_of_its_own(name: str, marks: tuple[bool, ...]) ->
         np.testing.assert_allclose(together[lane], page(name).evaluate(*alone, **attributes), rtol=1e-12)
 
 
-# --- orders ----------------------------------------------------------------------------------------------
+# --- orders --------------------------------------------------------------------------------------------
 
 NAN, INF = np.nan, np.inf
 UNORDERLY = np.array(
@@ -245,7 +245,7 @@ def test_an_order_of_a_named_size() -> None:
         agree(reverse(graph), [draw(2, size), draw(2, size), draw(2, (size + 1) // 2)])
 
 
-# --- along an axis -----------------------------------------------------------------------------------------
+# --- along an axis ---------------------------------------------------------------------------------------
 
 MOVES: list[tuple[str, dict[str, Any]]] = [
     *(("roll", {"shift": shift}) for shift in (0, 3, -4, 10)),
@@ -341,7 +341,7 @@ def test_the_gain_of_a_continuation_is_exact(name: str, most: int) -> None:
                 assert size != 5 or high - low < 1e-12
 
 
-# --- reductions --------------------------------------------------------------------------------------------
+# --- reductions ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -381,7 +381,7 @@ def test_truths_of_none(name: str) -> None:
         single(name, [np.zeros(3)], axes=(-1,))
 
 
-# --- whole numbers -----------------------------------------------------------------------------------------
+# --- whole numbers ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32"])
@@ -424,3 +424,51 @@ def test_a_mask_hides_nan() -> None:
     assert not np.isnan(one("mask", x, kept)).any()
     both_ways("mask", draw(3), kept)
     one("mask", np.array([1, 2, 3]), kept)
+
+
+# --- tables ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_table_at_its_ends_and_beyond(size: int, dtype: str) -> None:
+    places = np.array([0.0, 1.0, size - 1, size, -1.0, 1e30, -1e30, INF, -INF, NAN, 0.5], dtype)
+    found = one("interpolate", draw(size).astype(dtype), places)
+    table, known = draw(size), np.isfinite(places)
+    wanted = np.interp(places[known], np.arange(size), table)
+    np.testing.assert_allclose(found[known], wanted, rtol=1e-5, atol=1e-6)
+    assert np.isnan(found).tolist() == np.isnan(places).tolist()
+    if dtype == "float64":
+        both_ways("interpolate", table, places[known])
+        both_ways("interpolate", draw(2, size), places[known])
+        both_ways("interpolate", draw(2, 1, size), draw(3, 4))
+        both_ways("interpolate", draw(2, size), draw(2, 0))
+
+
+def test_the_slope_at_an_entry_is_that_of_the_piece_after_it() -> None:
+    table, places = np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0, 2.0, -1.0, 2.5])
+    graph = reverse(single("interpolate", [table, places]))
+    assert evaluate(graph, [table, places, np.ones(5)])[1].tolist() == [1.0, 2.0, 0.0, 0.0, 0.0]
+
+
+def test_a_table_of_a_named_size_on_lanes() -> None:
+    b, n = named("b"), named("n")
+    build = Builder("table")
+    table, places = (build.input(name, TensorType("float64", (s,))) for name, s in (("v", n), ("p", 3)))
+    graph = build.finish({"y": build.op("interpolate", table, places)})
+    for marks in ((True, True), (True, False), (False, True)):
+        laned, _ = vectorise(graph, marks, b)
+        for lanes, size in ((2, 1), (1, 4), (3, 6)):
+            given = [draw(*(lanes,) * has, length) for has, length in zip(marks, (size, 3))]
+            agree(laned, given)
+            agree(reverse(laned), [*given, draw(lanes, 3)])
+
+
+def test_what_is_no_table_is_refused() -> None:
+    for table, places in (
+        (np.zeros(0), np.zeros(2)),
+        (np.zeros(2), np.asarray(0.5)),
+        (np.zeros(2, int), np.ones(1, int)),
+    ):
+        with pytest.raises(TypeMismatch, match="is no table"):
+            single("interpolate", [table, places])

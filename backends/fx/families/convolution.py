@@ -33,11 +33,16 @@ def _unbatched(site: Site, found: Node, space: int) -> Node:
     return found if batch == 1 else site.method("reshape", found, site.shape(site.type.shape))
 
 
+def _nothing(site: Site) -> Node:
+    """What a kernel without entries gives; torch refuses it, or gives no channels."""
+    return site.method("new_zeros", site.node(0), site.shape(site.type.shape))
+
+
 def _convolve(site: Site) -> Node:
     stride = site.attribute("stride")
     space = len(stride)
-    if site.types[1].shape[1] == 0:  # torch gives no channels where it is given none
-        return site.method("new_zeros", site.node(0), site.shape(site.type.shape))
+    if 0 in site.types[1].shape:
+        return _nothing(site)
     found = site.call(FORWARDS[space - 1], _batched(site, space), site.node(1), stride=stride)
     return _unbatched(site, found, space)
 
@@ -45,6 +50,8 @@ def _convolve(site: Site) -> Node:
 def _convolve_transpose(site: Site) -> Node:
     stride, size = site.attribute("stride"), site.attribute("size")
     space = len(stride)
+    if 0 in site.types[1].shape:
+        return _nothing(site)
     places, own = site.types[0].shape[site.types[0].rank - space :], site.types[1].shape[2:]
     left = tuple(site.size(n - (p - 1) * step - m) for n, p, step, m in zip(size, places, stride, own))
     options = {"stride": stride, "output_padding": left}
