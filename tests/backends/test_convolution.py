@@ -214,6 +214,16 @@ def test_the_gain_of_one_channel_is_the_sum_of_its_kernel() -> None:
     assert 0.9 * high < norm <= high  # it is reached in the limit of a large signal
 
 
+@pytest.mark.parametrize("shape", [(16, 1, 1), (1, 16, 1)])
+def test_the_gain_weighs_rows_against_columns(shape: tuple[int, int, int]) -> None:
+    kernel = np.ones(shape)
+    exact = Known(TensorType("float64", shape), Interval.of(1), value=Tensor(kernel))
+    signal = Known(TensorType("float64", (shape[1], 5)))
+    norm = np.linalg.norm(_matrix("convolve", (shape[1], 5), kernel, stride=(1,)), 2)
+    (_, high) = page("convolve").gain(0, [signal, exact], stride=(1,)).to_floats()
+    np.testing.assert_allclose([high, norm], 4, rtol=1e-12)
+
+
 def test_a_constant_kernel_bounds_a_model() -> None:
     build = Builder("model")
     x = build.input("x", TensorType("float64", (1, 9)))

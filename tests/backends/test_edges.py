@@ -153,7 +153,10 @@ def test_a_nan_is_the_largest_wherever_it_comes_from(dtype: str) -> None:
 
 
 def test_a_tie_of_scatter_max_is_shared() -> None:
-    both_ways("scatter_max", np.array([1.0, 0.0]), np.array([0, 0, 1]), np.array([1.0, 1.0, 2.0]), axis=-1)
+    operands = [np.array([1.0, 0.0]), np.array([0, 0, 1]), np.array([1.0, 1.0, 2.0])]
+    graph = reverse(single("scatter_max", operands, axis=-1))
+    dbase, dx = agree(graph, [*operands, np.array([3.0, 5.0])])
+    assert (dbase.tolist(), dx.tolist()) == ([1.0, 0.0], [1.0, 1.0, 5.0])
 
 
 @pytest.mark.parametrize("marks", [(True, True, True), (False, True, False), (True, False, True)])
@@ -207,6 +210,17 @@ def test_orders_of_integers(name: str, attributes: dict[str, Any], dtype: str) -
     x = np.array([[3, least, most, 3, least], [0, 0, 0, 0, 0]], dtype)
     found = one(name, x, axis=-1, **attributes)
     assert found.dtype == (x.dtype if name in ("sort", "top") else np.int64)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 2000])
+def test_many_ties(size: int) -> None:
+    x = np.random.default_rng(0).integers(0, 4, (2, 2000)).astype(np.float64)
+    x[0, ::7], x[1, ::5] = NAN, INF
+    for given in (x, np.nan_to_num(x, posinf=9.0).astype("int64")):
+        found = one("arg_top", given, axis=-1, size=size)
+        assert found[0, 0] == one("argmax", given, axis=-1)[0]
+    one("argsort", x, axis=-1)
+    one("argmin", x, axis=-1)
 
 
 def test_what_wins_in_an_order() -> None:
