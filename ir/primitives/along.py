@@ -97,7 +97,7 @@ class ScatterAlong(_Along):
 
     def evaluate(self, x: np.ndarray, index: np.ndarray, *, axis: int, size: int) -> np.ndarray:
         y = np.zeros(x.shape[:axis] + (size,) + x.shape[x.ndim + axis + 1 :], x.dtype)
-        places = list(np.indices(x.shape, sparse=True))
+        places: list[np.ndarray] = list(np.indices(x.shape, sparse=True))
         places[axis] = within(index, size)
         np.add.at(y, tuple(places), x)
         return y

@@ -48,7 +48,7 @@ class Interpolate(Primitive):
 
     def evaluate(self, table: np.ndarray, places: np.ndarray) -> np.ndarray:
         last = table.shape[-1] - 1
-        shape = (*broadcast(table.shape[:-1], places.shape[:-1]), places.shape[-1])
+        shape = (*np.broadcast_shapes(table.shape[:-1], places.shape[:-1]), places.shape[-1])
         table = np.broadcast_to(table, (*shape[:-1], last + 1))
         place = np.broadcast_to(np.clip(places, 0, last), shape)
         first = np.minimum(np.nan_to_num(np.floor(place)).astype(np.int64), max(last - 1, 0))

@@ -23,9 +23,9 @@ def _scatter(emit: Emitter, base: Ref, index: Ref, x: Ref, axis: int, reduction:
     shape = x.type.shape
     if before:
         order = (*range(before, before + places), *range(before), *range(before + places, x.type.rank))
-        x = emit.node("Transpose", [x], x.type.with_shape(shape[i] for i in order), perm=order)
+        x = emit.node("Transpose", [x], x.type.with_shape([shape[i] for i in order]), perm=order)
         start = (before, *range(before), *range(before + 1, before + 1 + after))
-        moved = base.type.with_shape(base.type.shape[i] for i in start)
+        moved = base.type.with_shape([base.type.shape[i] for i in start])
         if base.stretched is not None and not base.stretched.type.rank:
             base = Ref(moved, depth=base.depth, stretched=base.stretched)
         else:
@@ -37,7 +37,7 @@ def _scatter(emit: Emitter, base: Ref, index: Ref, x: Ref, axis: int, reduction:
         return total
     back = (*range(1, before + 1), 0, *range(before + 1, before + 1 + after))
     return emit.node(
-        "Transpose", [total], total.type.with_shape(total.type.shape[i] for i in back), perm=back
+        "Transpose", [total], total.type.with_shape([total.type.shape[i] for i in back]), perm=back
     )
 
 

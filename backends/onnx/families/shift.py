@@ -43,8 +43,8 @@ def _reflect_pad(emit: Emitter, type: TensorType, x: Ref, axis: int, before: int
 
 
 def _cumsum(emit: Emitter, type: TensorType, x: Ref, axis: int, exclusive: bool, reverse: bool) -> Ref:
-    place, options = emit.constant(axis, "int64"), {"exclusive": int(exclusive), "reverse": int(reverse)}
-    return emit.node("CumSum", [x, place], type, **options)
+    operands = [x, emit.constant(axis, "int64")]
+    return emit.node("CumSum", operands, type, exclusive=int(exclusive), reverse=int(reverse))
 
 
 def _reduce(emit: Emitter, op_type: str, type: TensorType, x: Ref, axes: tuple[int, ...]) -> Ref:
