@@ -20,7 +20,7 @@ def close(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], tolerance: fl
     for a, b in zip(got, wanted, strict=True):
         assert a.shape == b.shape, f"{what}: {a.shape} is not {b.shape}"
         allowed = tolerance * max(1e-3, np.abs(b).max(initial=0.0))
-        assert np.all(np.abs(a - b) <= allowed), f"{what}: {a} is not {b}"
+        assert np.all(np.abs(np.subtract(a, b, dtype=np.float64)) <= allowed), f"{what}: {a} is not {b}"
 
 
 def inner(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> float:
