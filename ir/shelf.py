@@ -39,7 +39,9 @@ def pages(package: str) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for module in modules(package):
         for thing in list(vars(module).values()):
-            if not (isinstance(thing, type) and issubclass(thing, Page) and thing.__module__ == module.__name__):
+            if not (
+                isinstance(thing, type) and issubclass(thing, Page) and thing.__module__ == module.__name__
+            ):
                 continue
             if thing.__subclasses__() or thing.__name__.startswith("_"):
                 continue
