@@ -32,6 +32,7 @@ from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtyp
 
 UNROLLED = 8
 WIDE = "float64"
+_HAD = -1e300  # added to the entries of rows that had their turn: below all others
 
 
 def square(type: TensorType) -> int:
@@ -87,22 +88,22 @@ Step = Callable[[Sequence[Value], Value, Sequence[Value]], tuple[Sequence[Value]
 def repeat(
     states: Sequence[Value], captures: Sequence[Value], order: Sequence[int], step: Step, unroll: bool
 ) -> tuple[Sequence[Value], Value]:
-    """`step(states, k, captures)` for every k of `order`; the last states, and what the steps gave, stacked
-    along a new first axis."""
+    """`step(states, k, captures)` for every k of `order`, each a vector of one place; the last states, and
+    what the steps gave, stacked along a new first axis."""
     build = states[0].builder
     if unroll:
         rows = []
         for k in order:
-            states, row = step(states, build.scalar(k, "int64"), captures)
+            states, row = step(states, build.constant(np.array([k])), captures)
             rows.append(build.op("reshape", row, shape=(1, *row.type.shape)))
         return states, build.op("concatenate", *rows, axis=-rows[0].type.rank)
     inner = Builder("step")
     inside = [inner.input(f"s{i}", v.type) for i, v in enumerate(states)]
-    k = inner.input("k", TensorType("int64"))
+    k = inner.input("k", TensorType("int64", (1,)))
     held = [inner.input(f"c{i}", v.type) for i, v in enumerate(captures)]
     fresh, row = step(inside, k, held)
     region = inner.finish({**{f"s{i}": v for i, v in enumerate(fresh)}, "row": row})
-    numbers = build.constant(np.asarray(order, np.int64))
+    numbers = build.constant(np.asarray(order, np.int64)[:, None])
     shape = {"states": len(states), "sequences": 1, "length": len(order), "reverse": False}
     found = build.emit("scan", [*states, numbers, *captures], shape, [region])
     return found[:-1], found[-1]
@@ -114,12 +115,6 @@ def first_axis_to(value: Value, axis: int) -> Value:
     order = [*range(1 - rank, 0)]
     order.insert(rank + axis, -rank)
     return value.builder.op("transpose", value, permutation=tuple(order)) if rank + axis else value
-
-
-def column_at(x: Value, k: Value) -> Value:
-    """Column k, as a matrix of one column."""
-    found = x.builder.op("take", x, k, axis=-1)
-    return x.builder.op("reshape", found, shape=(*found.type.shape, 1))
 
 
 def stretched(values: Sequence[Value]) -> list[Value]:
@@ -139,28 +134,22 @@ def eliminate(a: Value, b: Value) -> Value:
     assert isinstance(n, int), "the page asks for a fixed size"
     work = build.op("concatenate", *stretched([a, b]), axis=-1)
     leading = work.type.shape[:-2]
-    free = build.op("broadcast", build.scalar(1, WIDE), shape=(*leading, n, 1))
-
-    def top(x: Value) -> Value:
-        largest = x.builder.op("reduce_max", x, axes=(-2, -1))
-        return x.builder.op("reshape", largest, shape=(*leading, 1, 1))
+    turn = build.op("broadcast", build.scalar(0, WIDE), shape=(*leading, n, 1))
+    places = build.constant(np.arange(n)[:, None])
 
     def step(states: Sequence[Value], k: Value, captures: Sequence[Value]) -> tuple[Sequence[Value], Value]:
-        work, free = states
+        (work, turn), (places,) = states, captures
         inner = work.builder
-        zero = inner.scalar(0, WIDE)
-        column = column_at(work, k)
-        waiting = inner.op("less", zero, free)
-        size = inner.op("select", waiting, inner.op("abs", column), inner.scalar(-1, WIDE))
-        # Of equally large ones the first: the one with the largest number of n, n-1, .., 1.
-        rank = matrix(inner, np.arange(n, 0, -1)[:, None])
-        rank = inner.op("select", inner.op("equal", size, top(size)), rank, zero)
-        h = inner.op("cast", inner.op("equal", rank, top(rank)), dtype=WIDE)
-        pivot = matmul(swap(h), column)
-        row = matmul(swap(h), work) / pivot
-        return [work - (column - h) * row, free - h], h
+        column = inner.op("take", work, k, axis=-1)
+        place = inner.op("argmax", inner.op("abs", column) + turn, axis=-2)
+        chosen = inner.op("equal", places, inner.op("reshape", place, shape=(*leading, 1, 1)))
+        h = inner.op("cast", chosen, dtype=WIDE)
+        row = matmul(inner.op("reshape", h, shape=(*leading, 1, n)), work)
+        row = row / inner.op("take", row, k, axis=-1)
+        turn = inner.op("select", chosen, inner.scalar(_HAD, WIDE), turn)
+        return [work - (column - h) * row, turn], h
 
-    (work, _), choices = repeat([work, free], [], range(n), step, n <= UNROLLED)
+    (work, _), choices = repeat([work, turn], [places], range(n), step, n <= UNROLLED)
     order = build.op("reshape", first_axis_to(choices, -3), shape=(*leading, n, n))
     return matmul(order, build.op("slice", work, axis=-1, start=n, stop=n + m))
 
@@ -175,11 +164,9 @@ def substitute(t: Value, b: Value, upper: bool) -> Value:
     def step(states: Sequence[Value], k: Value, captures: Sequence[Value]) -> tuple[Sequence[Value], Value]:
         (b,), (t, less) = states, captures
         inner = b.builder
-        row = inner.op("take", b, k, axis=-2)
-        row = inner.op("reshape", row, shape=(*row.type.shape[:-1], 1, row.type.shape[-1]))
-        pivot = inner.op("take", inner.op("take", t, k, axis=-1), k, axis=-1)
-        row = row / inner.op("reshape", pivot, shape=(*pivot.type.shape, 1, 1))
-        return [b - column_at(less, k) * row], inner.scalar(0, WIDE)
+        pivot = inner.op("take", inner.op("take", t, k, axis=-1), k, axis=-2)
+        row = inner.op("take", b, k, axis=-2) / pivot
+        return [b - inner.op("take", less, k, axis=-1) * row], inner.scalar(0, WIDE)
 
     order = range(n)[::-1] if upper else range(n)
     (solved,), _ = repeat([b], [t, less], order, step, n <= UNROLLED)
@@ -190,16 +177,14 @@ def factor(a: Value) -> Value:
     """Cholesky's L, column by column; NaN everywhere where a pivot is not positive."""
     build, n = a.builder, a.type.shape[-1]
     assert isinstance(n, int), "the page asks for a fixed size"
-    rows = build.op("count", size=n, dtype="int64")
+    rows = build.constant(np.arange(n)[:, None])
 
     def step(states: Sequence[Value], k: Value, captures: Sequence[Value]) -> tuple[Sequence[Value], Value]:
         (left,), (rows,) = states, captures
         inner = left.builder
-        found = inner.op("take", left, k, axis=-1)
-        pivot = inner.op("sqrt", inner.op("take", found, k, axis=-1))
-        found = found / inner.op("reshape", pivot, shape=(*pivot.type.shape, 1))
-        found = inner.op("select", inner.op("less", rows, k), inner.scalar(0, WIDE), found)
-        column = inner.op("reshape", found, shape=(*found.type.shape, 1))
+        column = inner.op("take", left, k, axis=-1)
+        column = column / inner.op("sqrt", inner.op("take", column, k, axis=-2))
+        column = inner.op("select", inner.op("less", rows, k), inner.scalar(0, WIDE), column)
         return [left - matmul(column, swap(column))], column
 
     _, columns = repeat([a], [rows], range(n), step, n <= UNROLLED)
@@ -247,7 +232,7 @@ class Solve(_System):
     """The solution of linear equations, for a few right-hand sides at once.
 
     Maths    A X = B
-    Types    A: float[*s, n, n] with a fixed n, B: [*t, n, m] -> X: [*s|t, n, m]; not finite where A is singular
+    Types    A: float[*s, n, n] with a fixed n, B: [*t, n, m] -> X: [*s|t, n, m]; not finite if A is singular
     Reverse  R(A, B, dX) = (-V Xᵀ, V) with Aᵀ V = dX, each summed where its operand was stretched
     Facts    linear in B, with gain ‖A⁻¹‖ >= 1/‖A‖
     Source   giles-2008, section 2.2.3; golub-van-loan-2013, section 3.4
@@ -357,8 +342,8 @@ class Cholesky(_OfMatrix):
 
     Maths    L Lᵀ = S = (A + Aᵀ)/2 with L_ii > 0
     Types    A: float[*s, n, n] with a fixed n -> L: [*s, n, n]; NaN where S is not positive definite
-    Reverse  R(A, dL) = (Z + Zᵀ)/2 with Z = L⁻ᵀ Φ(Lᵀ tril(dL)) L⁻¹, where Φ takes the lower triangle and halves
-             its diagonal
+    Reverse  R(A, dL) = (Z + Zᵀ)/2 with Z = L⁻ᵀ Φ(Lᵀ tril(dL)) L⁻¹, where Φ takes the lower triangle and
+             halves its diagonal
     Facts    none
     Source   murray-2016, equation 10
     """

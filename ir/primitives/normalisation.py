@@ -106,8 +106,8 @@ class LogSoftmax(_OfLastAxis):
     Maths    y_i = x_i - log Σ_j e^(x_j), over the last axis
     Types    x: float[*s, n] -> y: [*s, n]
     Reverse  R(x, dy) = dy - softmax(x)·Σ dy
-    Facts    gain at most √n: the Jacobian I - 1pᵀ, p = softmax(x), is an oblique projection, for n > 1 as large
-             as 1pᵀ, which is √n·‖p‖ <= √n. Values at most 0
+    Facts    gain at most √n: the Jacobian I - 1pᵀ, p = softmax(x), is an oblique projection, for n > 1 as
+             large as 1pᵀ, which is √n·‖p‖ <= √n. Values at most 0
     Source   textbook; for the norm of oblique projections szyld-2006, theorem 2.1
     """
 
@@ -176,7 +176,7 @@ class LayerNorm(Primitive):
     core = (1, 1, 1)
 
     def types(self, operands: Types, regions: Regions, *, epsilon: float) -> Types:
-        x, *rest = operands
+        x = operands[0]
         if not x.is_float or any(not t.rank or t.shape[-1] != x.shape[-1] for t in operands):
             raise TypeMismatch(f"{' and '.join(map(str, operands))} have no last axis in common")
         if not epsilon > 0:

@@ -177,6 +177,14 @@ class SimplexThreshold(_WithRadius):
         x, r = operands[0].range, operands[1].range
         return Interval((x - r.max(0)).lo, x.hi)
 
+    def decompose(self, build: Builder, x: Value, r: Value) -> Value:
+        """By sorting."""
+        size, dtype = x.type.shape[-1], x.type.dtype
+        down = build.op("top", x, axis=-1, size=size)
+        sums = build.op("cumsum", down, axis=-1, exclusive=False, reverse=False)
+        count = build.op("count", size=size, dtype=dtype) + 1.0
+        return build.op("reduce_max", (sums - column(r)) / count, axes=LAST)
+
 
 @final
 class ProjectSimplex(_WithRadius):

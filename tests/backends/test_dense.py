@@ -1,4 +1,4 @@
-"""Small linear algebra in both backends: sizes on both sides of the unrolling, pivoting, conditions, batches."""
+"""Small linear algebra in both backends: both sides of the unrolling, pivots, conditions, batches."""
 
 import numpy as np
 import pytest

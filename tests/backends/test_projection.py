@@ -57,19 +57,13 @@ def test_many_rows(name: str, dtype: str, scale: float) -> None:
         agree(single(name, dtype, (b, n)), [x], close * max(scale, 1))
 
 
-SPOILT = [
-    [np.nan, 1.0, 0.5],
-    [1.0, 2.0, np.nan],
-    [np.inf, 1.0, 0.0],
-    [-np.inf, 1.0, 2.0],
-    [np.inf, -np.inf, 1.0],
-]
+SPOILT = [[np.nan, 1.0, 0.5], [1.0, 2.0, np.nan]]
 
 
 @pytest.mark.parametrize("name", [*RADII, *PLAIN])
 def test_a_spoilt_row_stays_spoilt(name: str) -> None:
     """Backends may spoil other entries than the oracle, but none gives a row of numbers."""
-    x = np.array(SPOILT)[:2]
+    x = np.array(SPOILT)
     graph = single(name, "float64", x.shape, *([()] if name in RADII else []))
     arguments = [x, np.asarray(1.0)][: len(graph.inputs)]
     model = to_onnx(graph)

@@ -1,4 +1,4 @@
-"""Small dense systems. None of these raises for a singular matrix: what comes out is not finite, and is seen."""
+"""Small dense systems. None of these raises for a singular matrix: what comes out is not finite."""
 
 import operator
 
