@@ -116,3 +116,79 @@ def test_sizes_of_matrices_are_numbers() -> None:
     for shape in [(n, n), (2, 3), (0, 0), (2,)]:
         with pytest.raises(TypeMismatch):
             single("inverse", "float64", shape)
+
+
+# --- factorisations ----------------------------------------------------------------------------------------
+
+
+def symmetric(random: np.random.Generator, n: int) -> np.ndarray:
+    """Eigenvalues at distances of 1, so that the vectors are well defined."""
+    q, _ = np.linalg.qr(random.standard_normal((n, n)))
+    return (q * (np.arange(n) - n / 3)) @ q.T
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 31])
+def test_eigh(n: int, dtype: str) -> None:
+    random = np.random.default_rng(n)
+    a = np.stack([symmetric(random, n), symmetric(random, n)]).astype(dtype)
+    close = 1e-11 if dtype == "float64" else 3e-4
+    agree(single("eigh", dtype, (named("batch"), n, n)), [a], close, reference=n < 16)
+    agree(single("eigenvalues", dtype, a.shape), [a], close, reference=n < 16)
+    agree(single("project_psd", dtype, a.shape), [a], close, reference=n < 16)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (5, 1), (2, 2), (3, 3), (9, 4), (30, 17)])
+def test_svd_and_qr(m: int, n: int, dtype: str) -> None:
+    random = np.random.default_rng(n)
+    u, _ = np.linalg.qr(random.standard_normal((2, m, n)))
+    v, _ = np.linalg.qr(random.standard_normal((2, n, n)))
+    a = ((u * np.arange(1.0, n + 1)) @ v).astype(dtype)
+    close = 1e-11 if dtype == "float64" else 3e-4
+    for name in ("svd", "singular_values", "qr"):
+        agree(single(name, dtype, a.shape), [a], close, reference=n < 16)
+
+
+@pytest.mark.parametrize("n", [2, 5, 8])
+def test_eigenvalues_that_meet_and_matrices_of_low_rank(n: int) -> None:
+    """Then the vectors are not defined, but the values are, and so is what the vectors make together."""
+    random = np.random.default_rng(n)
+    v = random.standard_normal((n, 1))
+    for a in (
+        np.zeros((n, n)),
+        np.eye(n),
+        np.ones((n, n)),
+        v @ v.T,
+        np.diag(np.arange(n) // 2 * 1.0),
+        1e-160 * v @ v.T,
+    ):
+        (found,) = OnnxArtifact(to_onnx(single("eigh", "float64", (n, n)))).evaluate([a])
+        values, vectors = found[0], found[1:]
+        size = max(np.abs(a).max(), 1e-300)
+        np.testing.assert_allclose(values, np.linalg.eigvalsh(a), atol=1e-14 * n * size)
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(n), atol=1e-13)
+        np.testing.assert_allclose((vectors * values) @ vectors.T, a, atol=1e-14 * n * size)
+        agree(single("singular_values", "float64", (n, n)), [a], 1e-13)
+        agree(single("project_psd", "float64", (n, n)), [a], 1e-13)
+
+
+def test_small_singular_values_keep_their_digits() -> None:
+    """One-sided rotations do; the eigenvalues of AᵀA would not have any left."""
+    random = np.random.default_rng(0)
+    q, _ = np.linalg.qr(random.standard_normal((6, 6)))
+    scales = np.geomspace(1, 1e-12, 6)
+    (found,) = OnnxArtifact(to_onnx(single("singular_values", "float64", (6, 6)))).evaluate([q * scales])
+    np.testing.assert_allclose(found, scales, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "name", ["eigh", "eigenvalues", "project_psd", "svd", "singular_values", "qr", "inverse"]
+)
+def test_one_spoilt_matrix_of_a_batch(name: str) -> None:
+    a = np.stack([np.diag([1.0, np.nan, 3.0]), np.diag([1.0, -2.5, 3.5]) + 0.1])
+    graph = single(name, "float64", a.shape)
+    (expected,) = evaluate(graph, [a])
+    (found,) = OnnxArtifact(to_onnx(graph)).evaluate([a])
+    assert np.any(np.isnan(expected[0])) and np.any(np.isnan(found[0]))
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-12, atol=1e-13)
