@@ -114,7 +114,7 @@ def rotation(gram: Value) -> Value:
     partner = np.roll(np.eye(n), half, axis=1)
     zero, one = build.scalar(0, WIDE), build.scalar(1, WIDE)
     d = build.op("matvec", matrix(build, partner - np.eye(n)), diagonal(gram))
-    # 2g = a_pq + a_qp: both rows must see the same number, or the rotation is none where rounding is all there is.
+    # 2g = a_pq + a_qp: both rows must see one number, or it is no rotation where all entries are rounding.
     pairs = gram * matrix(build, partner)
     g2 = build.op("sum", pairs, axes=(-1,)) + build.op("sum", pairs, axes=(-2,))
     side = matrix(build, np.repeat([1.0, -1.0], half))
@@ -134,7 +134,7 @@ def largest(x: Value) -> Value:
 
 
 def sweep(work: Value, onesided: bool) -> tuple[Value, Value]:
-    """What rotations make of the matrix, and their product V: VᵀAV nearly diagonal, or AV with orthogonal columns."""
+    """What rotations make of A, and their product V: VᵀAV nearly diagonal, or AV with orthogonal columns."""
     outer, n = work.builder, work.type.shape[-1]
     assert isinstance(n, int), "a fixed size"
     leading = work.type.shape[:-2]
@@ -278,8 +278,8 @@ class Eigh(_Symmetric):
 
     Maths    S = (A + Aᵀ)/2 = V diag(λ) Vᵀ, λ_1 <= λ_2 <= .., VᵀV = I; the largest entry of each v is positive
     Types    A: float[*s, n, n] with a fixed n -> (λ; V): [*s, 1 + n, n]
-    Reverse  R(A, (dλ; dV)) is the symmetric part of V (diag(dλ) + F∘(Vᵀ dV)) Vᵀ, F_ij = 1/(λ_j - λ_i), F_ii = 0;
-             equal eigenvalues have none, and it is infinite or NaN there
+    Reverse  R(A, (dλ; dV)) is the symmetric part of V (diag(dλ) + F∘(Vᵀ dV)) Vᵀ, F_ij = 1/(λ_j - λ_i),
+             F_ii = 0; equal eigenvalues have none, and it is infinite or NaN there
     Facts    λ is nonexpansive in A; V is not even continuous where eigenvalues meet
     Source   giles-2008, section 3.1; golub-van-loan-2013, section 8.5
     """
@@ -361,7 +361,7 @@ class ProjectPsd(_Symmetric):
 
     Maths    Y = V diag(max(λ, 0)) Vᵀ with S = (A + Aᵀ)/2 = V diag(λ) Vᵀ
     Types    A: float[*s, n, n] with a fixed n -> Y: [*s, n, n]
-    Reverse  R(A, dY) = V (Ω∘(Vᵀ sym(dY) V)) Vᵀ with Ω_ij = (λ_i⁺ + λ_j⁺)/(|λ_i| + |λ_j|), which is the divided
+    Reverse  R(A, dY) = V (Ω∘(Vᵀ sym(dY) V)) Vᵀ with Ω_ij = (λ_i⁺ + λ_j⁺)/(|λ_i| + |λ_j|), the divided
              difference of max(·, 0): 1 where both are positive, 0 where both are negative
     Facts    firmly nonexpansive, in the Frobenius norm; |Y_ij| <= n·max|A|
     Source   malick-sendov-2006, theorem 2.7
