@@ -67,6 +67,12 @@ def test_equally_good_pivots_are_taken_one_by_one(n: int) -> None:
     agree(single("solve", "float64", (n, n), (n, 1)), [a, np.arange(1.0, n + 1)[:, None]], 1e-12)
 
 
+@pytest.mark.parametrize("n", [2, 9])
+def test_a_large_negative_pivot_goes_before_a_small_positive_one(n: int) -> None:
+    a = 1e-18 * np.eye(n) - np.roll(np.eye(n), 1, axis=0) + np.eye(n)[0]
+    agree(single("solve", "float64", (n, n), (n, 1)), [a, np.arange(1.0, n + 1)[:, None]], 1e-12)
+
+
 @pytest.mark.parametrize("condition", [1e3, 1e5, 1e7])
 def test_solve_in_single_precision_keeps_the_digits_of_its_operands(condition: float) -> None:
     """The work is done in float64: what is lost is what rounding the result loses."""

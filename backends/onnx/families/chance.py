@@ -1,6 +1,7 @@
 """Threefry in uint32: additions wrap around, as its definition wants."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from onnx import TensorProto
 
@@ -14,7 +15,7 @@ from banach.ir.tensor_type import TensorType
 def _threefry(emit: SizedEmitter, type: TensorType, key: Ref, counter: Ref) -> Ref:
     word = type.with_shape(type.shape[:-1]).with_dtype("uint32")
 
-    def node(op_type: str, *operands: Ref, **attributes: object) -> Ref:
+    def node(op_type: str, *operands: Ref, **attributes: Any) -> Ref:
         return emit.node(op_type, operands, word, **attributes)
 
     def number(x: int) -> Ref:
