@@ -1,6 +1,7 @@
 """What the command line tells a person: certificates in words, pages, lists, and the state of the machine."""
 
 import importlib
+import inspect
 import pkgutil
 import platform
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from typing import Any
 
 from banach.compiler import library
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
-from banach.compiler.elaboration import vocabulary
+from banach.compiler.elaboration import spoken, vocabulary
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
+from banach.ir.graph import PRIMITIVES
+from banach.ir.shelf import pages
 
 NO_PAGE = Code(
     "B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n"
@@ -93,6 +96,8 @@ def explain(name: str) -> str:
     if name in vocabulary.FUNCTIONS:
         word = vocabulary.FUNCTIONS[name]
         return f"{word.usage}\n\n{word.doc}"
+    if name in spoken.spoken():
+        return f"{spoken.usage(name)}\n\n{inspect.cleandoc(pages(PRIMITIVES)[name].__doc__)}"
     for solver in library.pages("solver"):
         for theorem in solver.theorems:
             if theorem.name == name:
@@ -176,13 +181,20 @@ def _theorems() -> Iterator[tuple[str, str]]:
             yield theorem.name, theorem.doc
 
 
+def _words() -> Iterator[tuple[str, str]]:
+    for word in vocabulary.FUNCTIONS.values():
+        yield word.usage, word.doc
+    for name in sorted(spoken.spoken()):
+        yield spoken.usage(name), spoken.summary(name)
+
+
 _LISTS: dict[str, Any] = {
     "operators": lambda: _pages("operator"),
     "functions": lambda: _pages("function"),
     "solvers": lambda: _pages("solver"),
     "schedules": lambda: _pages("schedule"),
     "theorems": _theorems,
-    "words": lambda: ((word.usage, word.doc) for word in vocabulary.FUNCTIONS.values()),
+    "words": lambda: _words(),
     "diagnostics": lambda: ((code.id, code.name) for code in codes()),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, indexing, maps, measure, vocabulary
+from banach.compiler.elaboration import arithmetic, indexing, maps, measure, spoken, vocabulary
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -34,10 +34,6 @@ from banach.compiler.elaboration.things import (
     describe,
 )
 from banach.ir.diagnostic import suggest
-from banach.ir.graph import PRIMITIVES
-from banach.ir.primitive import page
-from banach.ir.primitives.elementwise import Elementwise
-from banach.ir.shelf import pages
 from banach.ir.span import Span
 
 
@@ -102,12 +98,12 @@ def _name(id: str, span: Span, names: Environment) -> Any:
         return found
     if id in vocabulary.CONSTANTS:
         return vocabulary.CONSTANTS[id]
-    if id in vocabulary.FUNCTIONS or _is_elementwise(id):
+    if id in vocabulary.FUNCTIONS or id in spoken.spoken():
         return vocabulary.Spoken(id)
     found = library.find(id)
     if found is not None:
         return found
-    known = [*names.visible(), *vocabulary.FUNCTIONS, *vocabulary.CONSTANTS, *_elementwise()]
+    known = [*names.visible(), *vocabulary.FUNCTIONS, *vocabulary.CONSTANTS, *spoken.spoken()]
     near = suggest(id, [*known, *(name for kind in library.FOLDERS for name in library.names(kind))])
     label = f"did you mean `{near}`?" if near else ""
     fix = f"write `{near}`" if near else "define it under `operators:`, `parameters:` or `inputs:`"
@@ -131,14 +127,6 @@ def _attribute(base: syntax.Node, name: str, span: Span, names: Environment) -> 
         if found is not None:
             return found
     raise refuse(UNKNOWN_NAME, f"there is no `.{name}` here", span)
-
-
-def _is_elementwise(name: str) -> bool:
-    return name in pages(PRIMITIVES) and isinstance(page(name), Elementwise)
-
-
-def _elementwise() -> list[str]:
-    return [name for name in pages(PRIMITIVES) if _is_elementwise(name)]
 
 
 def _unary(op: str, operand: Any, context: Context, span: Span) -> Any:
@@ -235,11 +223,7 @@ def _speak(name: str, node: syntax.Call, names: Environment, context: Context) -
     keywords = {key: evaluate(value, names, context) for key, value in node.keywords}
     if name in vocabulary.FUNCTIONS:
         return vocabulary.speak(name, arguments, keywords, context, node.span)
-    if len(arguments) != 1 or keywords:
-        raise refuse(
-            WRONG_ARGUMENTS, f"`{name}` takes one argument, not {len(arguments) + len(keywords)}", node.span
-        )
-    return _apply(name, arguments[0], context, node.span)
+    return spoken.speak(name, arguments, keywords, context, node.span)
 
 
 def instantiate(found: library.Page, node: syntax.Call, names: Environment, context: Context) -> Any:

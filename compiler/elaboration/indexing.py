@@ -42,6 +42,13 @@ def index(base: Any, items: Sequence[Any], names: Environment, context: Context,
     return result
 
 
+def first(pairs: Any, context: Context, span: Span) -> Any:
+    """The first of two entries on the last axis."""
+    type = arithmetic.type_of(pairs, context.scope)
+    cut = arithmetic.apply("slice", [pairs], context.scope, span, axis=-1, start=0, stop=1)
+    return arithmetic.apply("reshape", [cut], context.scope, span, shape=type.shape[:-1])
+
+
 def _part(several: Several, place: Any, span: Span) -> Any:
     if isinstance(place, Number) and place.value.denominator == 1 and 0 <= place.value < len(several.items):
         return several.items[int(place.value)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, constants, maps, runtime
+from banach.compiler.elaboration import arithmetic, constants, indexing, maps, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
@@ -125,6 +125,40 @@ def _circulant(arguments: Arguments, keywords: Mapping[str, Any], context: Conte
     arithmetic.bound(TensorType(type.dtype, (n, n)), span)
     places = (np.arange(n)[:, None] - np.arange(n)[None, :]) % n
     return arithmetic.apply("take", [c, Table(places)], context.scope, span, axis=-1)
+
+
+@_word("normal(key, n, ...)", 1, 9)
+def _normal(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Standard normal numbers, a function of the key alone: normal((seed, k), n) is new in every step."""
+    pairs = _random("normal", arguments, context, span)
+    return indexing.first(pairs, context, span)
+
+
+@_word("uniform(key, n, ...)", 1, 9)
+def _uniform(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Numbers between 0 and 1, a function of the key alone: uniform((seed, k), n) is new in every step."""
+    return _random("uniform", arguments, context, span)
+
+
+def _random(name: str, arguments: Arguments, context: Context, span: Span) -> Any:
+    """Keyed and counter-based: Threefry's words for the entries 0, 1, .. of the shape, made into numbers."""
+    key, shape = arguments[0], sizes(arguments[1:], span)
+    parts = key.items if isinstance(key, Several) else (Number(Fraction(0)), key)
+    if len(parts) != 2:
+        raise refuse(WRONG_ARGUMENTS, "a key is one number, or two in brackets", span, fix="write (seed, k)")
+    scope, total = context.scope, 1
+    words = [
+        scope.build.op("cast", scope.value(part, place=span), dtype="int64") for part in _tensors(parts, span)
+    ]
+    words = [scope.build.op("reshape", word, shape=(1,)) for word in words]
+    pair = scope.build.op("concatenate", *words, axis=-1)
+    for size in shape:
+        total = total * size
+    count = scope.build.op("reshape", scope.build.op("count", size=total, dtype="int64"), shape=(total, 1))
+    counter = scope.build.op("pad", count, axis=-1, before=0, after=1)
+    bits = scope.build.op("threefry", pair, counter)
+    made = scope.build.op(name, bits, dtype=scope.precision, place=span)
+    return Tensor(scope.build.op("reshape", made, shape=(*shape, *made.type.shape[1:])))
 
 
 # --- reductions -------------------------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""Primitives as words: a formula calls them by the name of their page, attributes by keyword.
+
+`softmax(x)`, `cumsum(x, axis=0)`, `top(x, size=3)`, `solve(A, b)`. Axes are counted from 0, or from the end
+if negative; without a word it is the last one, or for reductions all of them.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.things import Extent, Number, Several, Table, Tensor, Truth, describe
+from banach.ir.graph import PRIMITIVES
+from banach.ir.primitive import page
+from banach.ir.primitives.regions import RegionOp
+from banach.ir.shelf import pages
+from banach.ir.span import Span
+
+# What formulas write by signs, or by a word of the language that does more.
+_UNSPOKEN = {
+    "add", "subtract", "multiply", "divide", "power", "less", "less_equal", "equal", "and", "or", "not",
+    "negate", "constant", "extent", "cast", "count", "broadcast", "reshape", "transpose", "slice", "sum",
+    "norm", "reduce_max", "reduce_min", "threefry", "uniform", "normal", "select", "matvec", "matmul",
+    "soft_threshold", "stop_gradient", "semiring_matmul", "semiring_sum",
+}  # fmt: skip
+# Attributes that may be left out.
+_DEFAULTS: Mapping[str, Any] = {
+    "axis": -1,
+    "exclusive": False,
+    "reverse": False,
+    "epsilon": 1e-5,
+    "alpha": 1.0,
+    "leak": 0.01,
+    "adjoint": False,
+    "before": 0,
+    "after": 0,
+}
+
+
+@cache
+def spoken() -> Mapping[str, inspect.Signature]:
+    """The primitives that a formula can call, with what they take."""
+    found = {}
+    for name, definition in pages(PRIMITIVES).items():
+        if name not in _UNSPOKEN and not isinstance(definition, RegionOp):
+            found[name] = inspect.signature(definition.evaluate)
+    return found
+
+
+def usage(name: str) -> str:
+    """How a primitive is called."""
+    parts = []
+    for parameter in spoken()[name].parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            if parameter.name != "dtype":
+                parts.append(f"{parameter.name}=...")
+        else:
+            parts.append(
+                f"{parameter.name}, ..." if parameter.kind is parameter.VAR_POSITIONAL else parameter.name
+            )
+    return f"{name}({', '.join(parts)})"
+
+
+def summary(name: str) -> str:
+    """The first line of a primitive's page."""
+    return (page(name).__doc__ or "").strip().splitlines()[0]
+
+
+def speak(
+    name: str, arguments: Sequence[Any], keywords: Mapping[str, Any], context: Context, span: Span
+) -> Any:
+    """A primitive applied to its arguments. SpecError: it does not take them."""
+    parameters = spoken()[name].parameters.values()
+    operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    wanted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    many = any(p.kind is p.VAR_POSITIONAL for p in operands)
+    if (len(arguments) != len(operands) and not (many and arguments)) or any(
+        k not in wanted for k in keywords
+    ):
+        raise refuse(
+            WRONG_ARGUMENTS, f"`{name}` is called as `{usage(name)}`", span, fix=f"write `{usage(name)}`"
+        )
+    for argument in arguments:
+        if not arithmetic.is_tensor(argument):
+            raise refuse(WRONG_KIND, f"`{name}` does not take {describe(argument)}", span)
+    rank = arithmetic.type_of(arguments[0], context.scope).rank
+    attributes = {key: _attribute(name, key, keywords.get(key), rank, context, span) for key in wanted}
+    given = (
+        arguments if many else [_whole(a) if p.name == "index" else a for p, a in zip(operands, arguments)]
+    )
+    return arithmetic.apply(name, given, context.scope, span, **attributes)
+
+
+def _whole(thing: Any) -> Any:
+    """Places are integers, also where a formula worked them out as whole reals before the run."""
+    if isinstance(thing, Table) and thing.array.dtype.kind == "f":
+        whole = np.all(thing.array == np.round(thing.array))
+        return Table(thing.array.astype(np.int64), thing.label) if whole else thing
+    if isinstance(thing, Number) and thing.value.denominator == 1:
+        return Table(np.asarray(int(thing.value)))
+    return thing
+
+
+def _attribute(name: str, key: str, thing: Any, rank: int, context: Context, span: Span) -> Any:
+    """An attribute as the page wants it."""
+    if key == "dtype":
+        return context.scope.precision
+    if key == "axes":
+        return (
+            tuple(range(-rank, 0)) if thing is None else (_axis(_known(thing, name, key, span), rank, span),)
+        )
+    if key == "stride" and thing is None:
+        return (1,) * max(rank - 1, 1)  # a signal's first axis is its channels
+    if thing is None:
+        if key not in _DEFAULTS:
+            raise refuse(WRONG_ARGUMENTS, f"`{name}` needs `{key}=`", span, fix=f"write `{usage(name)}`")
+        return _DEFAULTS[key]
+    value = _known(thing, name, key, span)
+    return _axis(value, rank, span) if key == "axis" else value
+
+
+def _known(thing: Any, name: str, key: str, span: Span) -> Any:
+    match thing:
+        case Number(value):
+            return int(value) if value.denominator == 1 else float(value)
+        case Truth(value):
+            return value
+        case Extent(size):
+            return size
+        case Several(items):
+            return tuple(_known(item, name, key, span) for item in items)
+        case Table(array) if array.ndim == 1 and np.all(array == np.round(array)):
+            return tuple(int(x) for x in array)
+    told = describe(thing) if not isinstance(thing, Tensor) else "known only when the model runs"
+    raise refuse(NOT_KNOWN_YET, f"`{key}` of `{name}` is {told}", span, fix="write a number there")
+
+
+def _axis(value: Any, rank: int, span: Span) -> int:
+    if not isinstance(value, int) or not -rank <= value < rank:
+        raise refuse(WRONG_ARGUMENTS, f"there is no axis {value}; the tensor has {rank}", span)
+    return value - rank if value >= 0 else value
