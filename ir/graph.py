@@ -154,12 +154,10 @@ class Builder:
     def constant(self, value: np.ndarray | Tensor, place: Span | None = None) -> Value:
         """A constant array."""
         tensor = value if isinstance(value, Tensor) else Tensor(value)
-        made = self.op("constant", value=tensor, place=place)
-        self._constants[made.id] = tensor
-        return made
+        return self.op("constant", value=tensor, place=place)
 
     def constant_of(self, value: Value) -> Tensor | None:
-        """The array behind a value that was made by `constant` or `scalar`."""
+        """The array behind a value that is a constant."""
         return self._constants.get(value.id)
 
     def scalar(self, value: float | int | bool | Fraction, dtype: str) -> Value:
@@ -195,6 +193,8 @@ class Builder:
         first, ids = len(self._types), tuple(v.id for v in operands)
         self._ops.append(Op(name, ids, tuple(attributes.items()), tuple(regions), types, first, place))
         self._types.extend(types)
+        if name == "constant":
+            self._constants[first] = attributes["value"]
         return tuple(Value(self, first + i, t) for i, t in enumerate(types))
 
     def inline(self, graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
