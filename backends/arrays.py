@@ -38,9 +38,9 @@ def read_inputs(given: Sequence[str], ports: Sequence[Port]) -> dict[str, np.nda
             raise RunError(Diagnostic(WRONG_INPUTS, message, fix="write --input NAME=FILE or NAME=NUMBER"))
         arrays[name] = _number(value) if _is_number(value) else _file(Path(value))
         wanted = types.get(name)
-        if wanted is not None and arrays[name].dtype.kind == "f" and wanted.dtype.startswith("int"):
-            if np.all(arrays[name] == np.round(arrays[name])):
-                arrays[name] = arrays[name].astype(np.int64)
+        whole = arrays[name].dtype.kind == "f" and np.all(arrays[name] == np.round(arrays[name]))
+        if wanted is not None and wanted.dtype.startswith("int") and whole:
+            arrays[name] = arrays[name].astype(np.int64)
     return arrays
 
 
@@ -220,5 +220,6 @@ def as_json(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _plain(array: np.ndarray) -> Any:
     """As JSON has it: NaN and the infinities become texts."""
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
-        return np.where(np.isfinite(array), array, None).tolist() if array.ndim else str(array.item())
+        finite = np.isfinite(array)
+        return np.where(finite, array.astype(object), "not finite").tolist()
     return array.tolist()

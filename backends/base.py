@@ -15,8 +15,9 @@ WRONG_INPUTS = Code(
     "wrong-inputs",
     """A run was given inputs that the model does not take, or was not given one that it needs.
 
-A model takes exactly the inputs of its spec, by name: `banach run lasso.yaml --input A=A.npy --input b=b.npy`.
-Those with a default (`x.tolerance`, `x.max_iterations`) may be left out.
+A model takes exactly the inputs of its spec, by name:
+`banach run lasso.yaml --input A=A.npy --input b=b.npy`. Those with a default
+(`x.tolerance`, `x.max_iterations`) may be left out.
 """,
 )
 WRONG_SHAPE = Code(

@@ -7,8 +7,9 @@ from typing import Any
 
 from banach.compiler import library, syntax
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
-from banach.compiler.elaborate import Claim, Elaborated
+from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration import measure
+from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.replay import witness
 from banach.compiler.elaboration.things import Environment, Formula, Gradient, Number
 from banach.compiler.expression import parse
@@ -133,7 +134,7 @@ def _attempt(
         _hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)
     ]
     conclusion = theorem.conclusion
-    certificate = dict(
+    certificate: dict[str, Any] = dict(
         solve=claim.recipe.name,
         theorem=theorem.name,
         statement=theorem.doc,
@@ -156,7 +157,8 @@ def _attempt(
         return Certificate(verdict=UNKNOWN, missing=missing, nearest=nearest, **certificate)
     rounded = _judge_stored(theorem, local, claim, elaborated.precision)
     if rounded:
-        missing = f"`{rounded}` holds for the numbers as written, but not for them as stored in {elaborated.precision}"
+        stored = f"as stored in {elaborated.precision}"
+        missing = f"`{rounded}` holds for the numbers as written, but not {stored}"
         return Certificate(verdict=UNKNOWN, missing=missing, **certificate)
     factor = measure.quantity(parse(conclusion.factor), local, context) if conclusion.factor else None
     iterations, tree = _trips(conclusion, local, claim)

@@ -18,8 +18,8 @@ USAGE = Code(
 BUG = Code(
     "B900",
     "bug",
-    """Something that must not happen has happened: it is our mistake, not yours. Please report the command, the
-spec, and what `banach doctor` prints.
+    """Something that must not happen has happened: it is our mistake, not yours. Please report the command,
+the spec, and what `banach doctor` prints.
 """,
 )
 

@@ -1,4 +1,4 @@
-"""From a text to a model that was checked, and on to a file or a module. Backends are imported when asked for."""
+"""From a text to a checked model, and on to a file or a module. Backends are imported when asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,7 +86,7 @@ def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
 
 
 class Model:
-    """A spec that was read and elaborated. `graph` is its meaning; `check` certifies, `compile` makes it run."""
+    """A spec, read and elaborated. `graph` is its meaning; `check` certifies, `compile` makes it run."""
 
     def __init__(self, text: str, name: str, folder: Path | None):
         self.texts = {name: text}
@@ -116,7 +116,7 @@ class Model:
         return self.report
 
     def compile(self, path: str | Path | None = None, to: str = "onnx") -> "Artifact":
-        """A runnable artifact; with a path, written there too. SpecError: the spec is refuted or not shown."""
+        """A runnable artifact; with a path, written there too. SpecError: refuted, or a requirement open."""
         self._refuse()
         return _compile(self.graph, self, path, to)
 
@@ -175,7 +175,7 @@ def load(path: str | Path) -> Model:
 
 
 def loads(text: str | Mapping[str, Any], name: str = "spec.yaml", folder: str | Path | None = None) -> Model:
-    """The model of a spec's text, or of a mapping of the same form. Files are looked up in `folder`, if given."""
+    """The model of a spec's text, or of a mapping of the same form; files are looked up in `folder`."""
     if not isinstance(text, str):
         text = yaml.safe_dump(dict(text), sort_keys=False, allow_unicode=True)
     return Model(text, name, Path(folder) if folder is not None else None)

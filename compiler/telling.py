@@ -143,7 +143,7 @@ def _theorem(theorem: library.Theorem, owner: str) -> str:
 
 
 def codes() -> Iterator[Code]:
-    """Every kind of diagnostic, in the order of their numbers. Parts whose libraries are missing are left out."""
+    """Every kind of diagnostic, by number; parts whose libraries are missing are left out."""
     found: dict[str, Code] = {}
     for package in _PACKAGES:
         root = importlib.import_module(package)

@@ -80,11 +80,12 @@ class Graph:
 
     def walk(self) -> Iterator["Graph"]:
         """This graph and every region below it, outermost first."""
-        pending = [self]
+        pending: list[Graph] = [self]
         while pending:
             graph = pending.pop()
             yield graph
-            pending.extend(region for op in reversed(graph.ops) for region in reversed(op.regions))
+            regions: list[Graph] = [region for op in graph.ops for region in op.regions]
+            pending.extend(reversed(regions))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -94,17 +94,19 @@ def _step(equation: Graph) -> Graph:
 
 
 def _residual(equation: Graph, states: int, lanes: bool, dtype: str) -> Graph:
-    """‖v' - v‖, less what rounding may make of it, against ‖g‖; g are the equation's last inputs."""
+    """‖v' - v‖, or 0 where that may be rounding, against ‖g‖; g are the equation's last inputs."""
     inner = Builder(f"residual.{equation.name}")
     own = equation.inputs[:states]
     old = [inner.input(f"old.{port.name}", port.type) for port in own]
     new = [inner.input(f"new.{port.name}", port.type) for port in own]
     held = [inner.input(f"held.{port.name}", port.type) for port in equation.inputs[states:]]
     size = _norm(inner, [a - b for a, b in zip(new, old)], lanes, dtype)
-    rounding = _norm(inner, new, lanes, dtype) * (SLACK * max(ROUNDOFF[port.type.dtype] for port in own))
-    return inner.finish(
-        {"size": size - rounding, "scale": _norm(inner, held[len(held) - states :], lanes, dtype)}
-    )
+    slack = _norm(inner, new, lanes, dtype) * (SLACK * max(ROUNDOFF[port.type.dtype] for port in own))
+    infinite = inner.op("broadcast", inner.scalar(np.inf, dtype), shape=slack.type.shape)
+    # An overflow of ‖v'‖ must not make the difference look small.
+    below = inner.op("and", inner.op("less_equal", size, slack), inner.op("less", slack, infinite))
+    size = inner.op("select", below, inner.zeros(size.type), size)
+    return inner.finish({"size": size, "scale": _norm(inner, held[len(held) - states :], lanes, dtype)})
 
 
 def _norm(build: Builder, values: Sequence[Value], lanes: bool, dtype: str) -> Value:

@@ -298,7 +298,7 @@ def _divide(a: _Number, b: _Number) -> _Number:
     return _Number(product.lo, product.hi, unit)
 
 
-def _inverse(x: End) -> Fraction:
+def _inverse(x: End) -> End:
     return Fraction(0) if isinstance(x, float) else 1 / x
 
 

@@ -14,6 +14,7 @@ from banach.compiler.elaboration.problem import WRONG_KIND, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Extent, Map, Number, Table, Tensor, Truth, describe
 from banach.compiler.facts import quantity as q
+from banach.ir.dims import bind
 from banach.ir.graph import infer
 from banach.ir.primitive import page
 from banach.ir.span import Span
@@ -129,7 +130,7 @@ def _common(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _bound(type: TensorType, span: Span | None) -> None:
     entries = 1
     for size in type.shape:
-        entries *= size  # type: ignore[assignment]
+        entries *= bind(size, {})  # sizes of tables are numbers
     if entries > _LARGEST_TABLE:
         raise refuse(
             WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span

@@ -26,7 +26,7 @@ Read are .npy and .npz without pickles, .csv of numbers with an optional line of
 NOT_FINITE = Code(
     "B211",
     "not-finite",
-    "A parameter holds NaN or an infinity. Nothing can be proved of such a model, and no iteration survives it.\n",
+    "A parameter holds NaN or an infinity. Nothing can be proved of it, and no iteration survives it.\n",
 )
 LARGEST = 1 << 31  # bytes
 

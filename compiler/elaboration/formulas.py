@@ -81,9 +81,8 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
         case syntax.Tuple(items) | syntax.List(items):
             return Several(tuple(evaluate(item, names, context) for item in items))
         case syntax.Conditional(condition, then, otherwise, span):
-            return _choose(
-                *(evaluate(n, names, context) for n in (condition, then, otherwise)), context, span
-            )
+            chosen, first, second = (evaluate(n, names, context) for n in (condition, then, otherwise))
+            return _choose(chosen, first, second, context, span)
     raise refuse(WRONG_KIND, "this has no meaning here", node.span)
 
 

@@ -133,7 +133,8 @@ def transpose(matrix: Any, context: Context, span: Span | None) -> Any:
 
 def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     if len(arguments) != len(map.parameters):
-        message = f"`{map.name}` takes {len(map.parameters)} arguments ({', '.join(map.parameters)}), not {len(arguments)}"
+        wanted = f"{len(map.parameters)} arguments ({', '.join(map.parameters)})"
+        message = f"`{map.name}` takes {wanted}, not {len(arguments)}"
         raise refuse(WRONG_ARGUMENTS, message, span)
     names = map.names.inner(dict(zip(map.parameters, arguments)))
     for name, formula in map.where:

@@ -50,7 +50,7 @@ ANYTHING = q.Quantity(NONNEGATIVE, ["unknown", "no bound"])
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A condition, whether it holds for sure (True), fails for sure (False) or is open (None), and its sides."""
+    """A condition that holds for sure (True), fails for sure (False) or is open (None), and its sides."""
 
     text: str
     holds: bool | None
@@ -61,7 +61,7 @@ class Judgement:
     origin: str = "derived"
 
 
-Meaning = q.Quantity | Any  # a quantity, a truth value (True, False, None), or a thing
+Meaning = Any  # a quantity, a truth value (True, False, None), or a thing
 
 
 def judge(node: syntax.Node, names: Environment, context: Context) -> Judgement:

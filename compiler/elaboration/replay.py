@@ -20,7 +20,7 @@ _FAR = 64  # how far out, in units of the longest move of the prox
 
 
 def witness(rule: library.Refutation, names: Environment, claim: Any) -> Witness | None:
-    """The orbit of a far start along the rule's direction; None if it cannot be made, or does not run away."""
+    """The orbit of a far start along the rule's direction; None if there is none that runs away."""
     context, unknown = claim.context, claim.solved.unknown
     direction = _direction(rule, names, claim)
     if direction is None or unknown.shape != direction.shape:

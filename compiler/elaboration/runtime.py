@@ -1,9 +1,9 @@
 """Bounds of what is known only at run time, computed in the graph: a guaranteed upper bound of ‖A‖.
 
-Gram iteration in float64. For a symmetric M, ‖M‖² = ‖M²‖ <= ‖fl(M M)‖ + γ‖M‖_F², where γ bounds the rounding of
-a product of n terms in any order; so with M_0 = fl(AᵀA) and M_(k+1) = fl(M_k M_k)
-    ‖A‖² <= ‖M_0‖ + γ‖A‖_F²,    ‖M_k‖ <= √(‖M_(k+1)‖ + γ‖M_k‖_F²),    ‖M_K‖ <= ‖M_K‖_F.
-Every M_k is divided by a power of its own size first, so that nothing overflows; each scalar step is loosened.
+Gram iteration in float64. For a symmetric M, ‖M‖² = ‖M²‖ <= ‖fl(M M)‖ + γ‖M‖_F², where γ bounds the rounding
+of a product of n terms in any order; so with M_0 = fl(AᵀA) and M_(k+1) = fl(M_k M_k)
+    ‖A‖² <= ‖M_0‖ + γ‖A‖_F²,   ‖M_k‖ <= √(‖M_(k+1)‖ + γ‖M_k‖_F²),   ‖M_K‖ <= ‖M_K‖_F.
+Every M_k is divided by its own size first, so that nothing overflows; each scalar step is loosened.
 """
 
 from fractions import Fraction

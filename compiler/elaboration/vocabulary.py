@@ -33,7 +33,7 @@ from banach.compiler.elaboration.things import (
     Truth,
     describe,
 )
-from banach.ir.dims import Size
+from banach.ir.dims import Size, bind
 from banach.ir.span import Span
 
 CONSTANTS: dict[str, Any] = {
@@ -156,7 +156,8 @@ def _norm(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
     (x,) = arguments
     if isinstance(x, Map):
         return _lipschitz(arguments, keywords, context, span)
-    type = arithmetic.type_of(*_tensors(arguments, span), context.scope)
+    (x,) = _tensors(arguments, span)
+    type = arithmetic.type_of(x, context.scope)
     return arithmetic.apply("norm", [x], context.scope, span, axes=tuple(range(-type.rank, 0)))
 
 
@@ -186,7 +187,8 @@ def _min(arguments: Arguments, keywords: Mapping[str, Any], context: Context, sp
 @_word("transpose(A)", 1, 1)
 def _transpose(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The transpose of a matrix."""
-    return maps.transpose(*_tensors(arguments, span), context, span)
+    (matrix,) = _tensors(arguments, span)
+    return maps.transpose(matrix, context, span)
 
 
 @_word("reshape(x, n, ...)", 1, 8)
@@ -224,7 +226,8 @@ def _prox(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
     if not isinstance(g, Function) or "prox" not in g.page.formulas:
         fix = "`banach list functions` shows those that have one"
         raise refuse(WRONG_KIND, f"there is no proximal map of {describe(g)}", span, fix=fix)
-    return Prox(g, *_tensors([t], span))
+    _tensors([t], span)
+    return Prox(g, t)
 
 
 @_word("adjoint(K)", 1, 1)
@@ -269,8 +272,8 @@ def _at_run_time(map: Map, context: Context, span: Span) -> Any:
             size = arithmetic.apply("abs", [factor], scope, span)
             return arithmetic.binary("*", size, _lipschitz([inner], {}, context, span), scope, span)
         case Composed(outer, inner):
-            both = [_lipschitz([part], {}, context, span) for part in (outer, inner)]
-            return arithmetic.binary("*", *both, scope, span)
+            first, second = (_lipschitz([part], {}, context, span) for part in (outer, inner))
+            return arithmetic.binary("*", first, second, scope, span)
         case Total(terms):
             total = _lipschitz([terms[0]], {}, context, span)
             for term in terms[1:]:
@@ -325,7 +328,7 @@ def _filled(number: float, arguments: Arguments, context: Context, span: Span) -
 def _entries(shape: tuple[Size, ...]) -> int:
     total = 1
     for size in shape:
-        total *= size  # type: ignore[assignment]
+        total *= bind(size, {})
     return total
 
 

@@ -47,8 +47,8 @@ GRADIENTS = ("implicit", "unrolled", "neumann", "one_step")
 class Fix(RegionOp):
     """Iterate to a fixed point, and stop by the residual.
 
-    Maths    s_(k+1) = step(k, s_k, c) until r_(k+1) <= tolerance · scale, with
-             (r, scale) = residual(s_k, s_(k+1), c); the solution, the first states, satisfies x = equation(x, c)
+    Maths    s_(k+1) = step(k, s_k, c) until r_(k+1) <= tolerance · scale, where
+             (r, scale) = residual(s_k, s_(k+1), c); the solution, the first states, is x = equation(x, c)
     Types    tolerance: float, most: int64, states s, captures c
              -> final states, iterations: int64, residual: float, status: int64 (0 converged, 1 stopped at
              `most`, 2 r or scale not finite). With `lanes`, everything but tolerance and most may have a
@@ -63,8 +63,17 @@ class Fix(RegionOp):
     """
 
     def types(
-        self, operands: Types, regions: Regions, *, states: int, solution: int, lanes: bool, every: int
+        self,
+        operands: Types,
+        regions: Regions,
+        *,
+        states: int,
+        solution: int,
+        lanes: bool,
+        every: int,
+        **derivative: Any,
     ) -> Types:
+        _check_gradient(**derivative)
         tolerance, most, *given = operands
         step, residual, *equation = regions
         own, captures = given[:states], given[states:]
@@ -97,7 +106,7 @@ class Fix(RegionOp):
         solution: int,
         lanes: bool,
         every: int,
-        gradient: str = "implicit",
+        gradient: str = "implicit",  # how to differentiate takes no part in the meaning
         terms: int = 0,
         cap: int = 0,
         adjoint_most: int = MOST,
@@ -122,8 +131,9 @@ class Fix(RegionOp):
             state = [np.where(_widen(going, new), new, old) for new, old in zip(fresh, state)]
             measured = np.where(going, size, measured)
             iterations = np.where(going, k, iterations)
-            small = np.where(size <= tolerance * scale, CONVERGED, AT_MOST)
-            outcome = np.where(np.isfinite(size) & np.isfinite(scale), small, DIVERGED)
+            with np.errstate(over="ignore", invalid="ignore"):
+                small = np.where(size <= tolerance * scale, CONVERGED, AT_MOST)
+                outcome = np.where(size + scale < np.inf, small, DIVERGED)  # which NaN is not
             status = np.where(going, outcome, status)
         return [*state, iterations, measured, status]
 
@@ -208,6 +218,17 @@ class Fix(RegionOp):
 
 def _widen(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
     return mask.reshape((*mask.shape, *[1] * (array.ndim - mask.ndim)))
+
+
+def _check_gradient(
+    gradient: str = "implicit", terms: int = 0, cap: int = 0, adjoint_most: int = MOST
+) -> None:
+    if gradient not in GRADIENTS:
+        raise TypeMismatch(f"there is no gradient {gradient!r}; there are {', '.join(GRADIENTS)}")
+    if gradient == "neumann" and terms < 1:
+        raise TypeMismatch(f"a series of {terms} terms is none: give `terms`, at least 1")
+    if cap < 0 or adjoint_most < 0:
+        raise TypeMismatch(f"no number of steps is {min(cap, adjoint_most)}")
 
 
 def follow(

@@ -31,7 +31,7 @@ class _Reduction(Primitive):
         (x,) = operands
         if any(not -x.rank <= axis < 0 for axis in axes) or len(set(axes)) != len(axes):
             raise TypeMismatch(f"the axes {axes} are not among the last {x.rank}")
-        kept = (size for i, size in enumerate(x.shape) if i - x.rank not in axes)
+        kept = [size for i, size in enumerate(x.shape) if i - x.rank not in axes]
         return (x.with_shape(kept),)
 
     def samples(self) -> Iterable[Sample]:

@@ -5,7 +5,7 @@ region, `derive` gives a region's reverse derivative (see ir/reverse.py), `lift`
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 
@@ -26,7 +26,18 @@ class RegionOp(Primitive):
     """An operation with regions. `evaluate`, `reverse` and `vectorise` get them beside the operands."""
 
     core = None
-    holds_regions: ClassVar[bool] = True
+
+    def evaluate(self, *arguments: Any, **attributes: Any) -> Any:
+        """run, regions, operands -> results."""
+        raise NotImplementedError
+
+    def reverse(self, *arguments: Any, **attributes: Any) -> Cotangents:
+        """build, operands, results, cotangents, regions, derive, kept -> cotangents."""
+        raise NotImplementedError
+
+    def vectorise(self, *arguments: Any, **attributes: Any) -> Any:
+        """build, operands, lanes, regions, lift -> results, and which of them have the axis of lanes."""
+        raise NotImplementedError
 
     def record(
         self, build: Builder, operands: Values, regions: Regions, **attributes: Any
@@ -207,9 +218,8 @@ class Scan(RegionOp):
         entries = [t.with_shape(t.shape[1:]) for t in operands[states:split]]
         _expect(f, "step", [*operands[:states], *entries, *operands[split:]])
         if f.output_types[:states] != operands[:states]:
-            raise TypeMismatch(
-                f"the step turns the states ({_list(operands[:states])}) into ({_list(f.output_types[:states])})"
-            )
+            before, after = _list(operands[:states]), _list(f.output_types[:states])
+            raise TypeMismatch(f"the step turns the states ({before}) into ({after})")
         stacked = (t.with_shape((length, *t.shape)) for t in f.output_types[states:])
         return (*operands[:states], *stacked)
 

@@ -331,7 +331,8 @@ class ScatterAdd(Primitive):
         before = x.ndim - after - index.ndim
         flat = x.reshape(*x.shape[:before], -1, *x.shape[x.ndim - after :])
         y = np.zeros((*x.shape[:before], size, *x.shape[x.ndim - after :]), x.dtype)
-        np.add.at(y, (slice(None),) * before + (index.reshape(-1),), flat)
+        places: Any = (slice(None),) * before + (index.reshape(-1),)
+        np.add.at(y, places, flat)
         return y
 
     def reverse(
