@@ -42,6 +42,7 @@ def laned(case: Case, lanes: tuple[bool, ...]) -> Case:
 
 
 REGIONS["fix-laned"] = laned(fix_case(damped=True), (True, False, False, True))
+REGIONS["fix-unrolled-laned"] = laned(fix_case(most=6, gradient="unrolled"), (True, False, False, True))
 REGIONS["fix-laned-weights"] = laned(fix_case(), (False, True, True, False))
 
 
