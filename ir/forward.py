@@ -32,11 +32,14 @@ Tangent = Value | Barred | None  # None: zero
 Tangents = Sequence[Tangent]
 
 
-def forward(graph: Graph) -> Graph:
-    """The forward derivative of a graph. NoDerivative: an operation on the way has none."""
+def forward(graph: Graph, moving: Sequence[bool] | None = None) -> Graph:
+    """The forward derivative of a graph; `moving` marks the float inputs that have a tangent, if not all do.
+
+    NoDerivative: an operation on the way has none.
+    """
     build = Builder(f"D.{graph.name}")
-    floats = [port.type.is_float for port in graph.inputs]
-    values, tangents = _inputs(build, graph, floats)
+    active = [port.type.is_float for port in graph.inputs] if moving is None else moving
+    values, tangents = _inputs(build, graph, active)
     _, moved = _push(build, graph, values, tangents)
     return prune(build.finish(_named(graph, moved, taken=())))
 
