@@ -176,6 +176,17 @@ def _call(
     return results, _scattered(found[len(results) :], results)
 
 
+def _linear(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    """D[A](x; dx) = A dx; where what A is made of moves too, as for a call."""
+    inputs = op.attribute("inputs")
+    if _present(tangents[inputs:]):
+        return _call(build, op, operands, tangents)
+    moved = [build.zeros(v.type) if t is None else t for v, t in zip(operands[:inputs], tangents)]
+    return build.replay(op, operands), list(build.replay(op, [*_present(moved), *operands[inputs:]]))
+
+
 def _cond(
     build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
 ) -> tuple[Sequence[Value], Tangents]:
@@ -295,4 +306,4 @@ def _while(
     return build.replay(op, operands), [Barred(why, op.place)] * len(op.types)
 
 
-_RULES = {"call": _call, "cond": _cond, "scan": _scan, "fix": _fix, "while": _while}
+_RULES = {"call": _call, "linear": _linear, "cond": _cond, "scan": _scan, "fix": _fix, "while": _while}

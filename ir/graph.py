@@ -152,6 +152,11 @@ class Builder:
         """The inputs so far, in order."""
         return tuple(Value(self, value, port.type) for value, port in self._inputs)
 
+    @property
+    def names(self) -> set[str]:
+        """The names of the inputs so far."""
+        return {port.name for _, port in self._inputs}
+
     def constant(self, value: np.ndarray | Tensor, place: Span | None = None) -> Value:
         """A constant array."""
         tensor = value if isinstance(value, Tensor) else Tensor(value)

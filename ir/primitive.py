@@ -55,6 +55,8 @@ class Primitive(Page):
     core: ClassVar[tuple[int, ...] | None] = ()
     # Whether the operation is linear in all of its operands that have tangents, taken together.
     linear: ClassVar[bool] = False
+    # Where it is not: groups of operands, in each of which, taken together, it is linear, the others held.
+    linear_in: ClassVar[tuple[tuple[int, ...], ...]] = ()
     # The name of the same operation in a backend, where it needs nothing else.
     lowerings: ClassVar[Mapping[str, str]] = {}
 
@@ -71,6 +73,10 @@ class Primitive(Page):
     ) -> Cotangents:
         """A cotangent for every operand; None where it is zero, or where the operand has no tangent."""
         raise NotImplementedError
+
+    def linear_groups(self, operands: int) -> tuple[tuple[int, ...], ...]:
+        """The groups of operands in each of which, taken together, the operation is linear."""
+        return (tuple(range(operands)),) if self.linear else self.linear_in
 
     def range(self, operands: Sequence[Known], **attributes: Any) -> Interval:
         """An interval that holds every entry of the result."""

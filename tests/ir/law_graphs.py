@@ -197,6 +197,25 @@ def solve(
     return build.emit("fix", [*given, w, b], attributes, [step, measured, stated])
 
 
+def linear_case() -> Case:
+    """x ↦ W x·c beside a scan that is linear in its start, on x², so that the derivative has a point."""
+    types = {"w": real(2, 2), "c": real(2), "rows": real(3, 2)}
+    step = closed("step", lambda s, r, w: {"s": r * apply(w, s)}, s=real(2), r=real(2), w=real(2, 2))
+
+    def map(x: Value, w: Value, c: Value, rows: Value) -> dict[str, Value]:
+        shape = {"states": 1, "sequences": 1, "length": 3, "reverse": False}
+        (last,) = x.builder.emit("scan", [x, rows, w], shape, [step])
+        return {"y": apply(w, x) * c - x, "last": last + x.builder.zeros(x.type)}
+
+    region = closed("map", map, x=real(2), **types)
+
+    def body(x: Value, w: Value, c: Value, rows: Value) -> dict[str, Value]:
+        y, last = x.builder.emit("linear", [x * x, w, c, rows], {"inputs": 1}, [region])
+        return {"y": y, "last": last * last}
+
+    return Case(closed("mapped", body, x=real(2), **types), draws((2,), (2, 2), (2,), (3, 2)))
+
+
 def fix_case(damped: bool = False, every: int = 1, report: bool = False, **options: Any) -> Case:
     """`report` adds iterations, residual and status, which have no derivative."""
 
@@ -289,6 +308,7 @@ def region_cases() -> dict[str, Case]:
         "fix-unrolled": fix_case(damped=True, every=3, most=7, gradient="unrolled"),
         "fix-in-scan": fix_in_scan_case(),
         "scan-in-call": scan_in_call_case(),
+        "linear": linear_case(),
         "scan-in-fix": scan_in_fix_case(),
     }
 
