@@ -1,8 +1,8 @@
 """Whether a graph is linear in some of its inputs, told by its structure alone.
 
-A value is zero, does not depend on the marked inputs, or is linear in all of them together; an operation keeps
-that where its page says so: it is linear in a group of operands, and what depends on the marked inputs is one
-such group, or part of one whose rest is zero. What is not proved is refused, with the operation and the reason.
+A value is zero, does not depend on the marked inputs, or is linear in all of them together. An operation
+keeps that where its page says so: it is linear in a group of operands, and what depends on the marked inputs
+is such a group, or part of one whose rest is zero. What is not proved is refused, with the reason.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Kind(IntEnum):
 
 
 def prove_linear(graph: Graph, marked: Sequence[bool]) -> None:
-    """The graph is linear in the marked inputs taken together, the others held. NotLinear: it is not proved."""
+    """Proves the graph linear in the marked inputs together, the others held. NotLinear: it cannot."""
     kinds = kinds_of(graph, [Kind.LINEAR if mark else Kind.FREE for mark in marked])
     for name, kind in zip(graph.output_names, kinds):
         if kind is Kind.FREE:
@@ -71,7 +71,7 @@ def _kind(op: Op, operands: Sequence[Kind]) -> Kind:
     return Kind.LINEAR
 
 
-# --- operations with regions ---------------------------------------------------------------------------------
+# --- operations with regions -----------------------------------------------------------------------------
 
 
 def _call(op: Op, operands: Sequence[Kind]) -> list[Kind]:
