@@ -19,6 +19,7 @@ def close(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], tolerance: fl
     """Equal, relative to the largest entry of what is wanted, or to 1/1000 if all are smaller."""
     for a, b in zip(got, wanted, strict=True):
         assert a.shape == b.shape, f"{what}: {a.shape} is not {b.shape}"
+        a, b = (np.asarray(x, np.int64) if x.dtype == bool else x for x in (a, b))
         allowed = tolerance * max(1e-3, np.abs(b).max(initial=0.0))
         assert np.all(np.abs(a - b) <= allowed), f"{what}: {a} is not {b}"
 
