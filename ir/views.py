@@ -15,9 +15,9 @@ _SHOWN = 4
 def to_networkx(graph: Graph) -> Any:
     """A networkx.MultiDiGraph: nodes are inputs, operations and outputs, an edge is a value that is read.
 
-    Nodes have `kind` (input, op or output), `name`, `types`, and `line` and `file` where their place is known;
-    operations also `attributes`, and `regions`, the names of theirs. Edges have `value`, the number of what is
-    read, `operand`, its place among what the reader reads, and `type`.
+    Nodes have `kind` (input, op or output), `name`, `types`, and `line` and `file` where their place is
+    known; operations also `attributes`, and `regions`, the names of theirs. Edges have `value`, the number of
+    what is read, `operand`, its place among what the reader reads, and `type`.
     """
     import networkx  # an eighth of a second, and few want a view
 
