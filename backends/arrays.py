@@ -64,7 +64,7 @@ def _file(path: Path) -> np.ndarray:
         raise _unreadable(path, "its kind is not one that we read")
     try:
         return np.asarray(reader(path))
-    except (OSError, ValueError, KeyError, EOFError) as wrong:
+    except Exception as wrong:  # whatever a foreign reader meets in a damaged file
         raise _unreadable(path, (str(wrong).splitlines() or ["it is damaged"])[0][:200]) from None
 
 
@@ -133,6 +133,17 @@ def write(found: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
         message = f"`{folder}` cannot be written: {wrong.strerror or wrong}"
         raise RunError(Diagnostic(UNWRITABLE, message, fix="give another folder by -o")) from None
     return written
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text, whole or not at all. RunError: it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as wrong:
+        message = f"`{path}` cannot be written: {wrong.strerror or wrong}"
+        raise RunError(Diagnostic(UNWRITABLE, message, fix="give another file by -o")) from None
 
 
 def _picture(array: np.ndarray, path: Path) -> Iterable[Path]:

@@ -73,6 +73,7 @@ class Certificate:
     hypotheses: tuple[Hypothesis, ...] = ()
     assumptions: tuple[str, ...] = ()
     lipschitz: Interval | None = None
+    lipschitz_tree: Any = None
     factor: Interval | None = None
     factor_tree: Any = None
     iterations: int | None = None
@@ -123,6 +124,7 @@ class Certificate:
         """What the checker that travels with the model needs, beside `to_json`."""
         return {
             "hypotheses": [{"text": h.text, "tree": list(h.trees)} for h in self.hypotheses],
+            "lipschitz": self.lipschitz_tree,
             "factor": self.factor_tree,
             "residual": self.residual_tree,
         }

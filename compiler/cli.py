@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -223,13 +224,13 @@ def _list(options: Any, texts: dict[str, str]) -> int:
 
 
 def _graph(options: Any, texts: dict[str, str]) -> int:
-    from banach.ir.reverse import reverse
+    from banach.backends import arrays
     from banach.ir.text import print_graph
 
-    graph = _load(options.spec, texts).graph
-    text = print_graph(reverse(graph) if options.stage == "reverse" else graph)
+    model = _load(options.spec, texts)
+    text = print_graph(model.backward if options.stage == "reverse" else model.graph)
     if options.output:
-        Path(options.output).write_text(text, encoding="utf-8")
+        arrays.write_text(Path(options.output), text)
         print(f"wrote {options.output}")
     else:
         print(text)
@@ -262,7 +263,16 @@ def _say(text: str) -> None:
 
 
 def _document(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    print(json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what JSON has no word for: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _coloured() -> bool:

@@ -24,6 +24,7 @@ from banach.compiler.elaboration.problem import (
     Silent,
     refuse,
 )
+from banach.compiler.elaboration.recurrence import scan
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import (
     Broken,
@@ -38,7 +39,7 @@ from banach.compiler.elaboration.things import (
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature
 from banach.compiler.source import Mapping, Node, Scalar
-from banach.compiler.spec import Block, Solve, Spec
+from banach.compiler.spec import Block, Recurrence, Solve, Spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Size, named
 from banach.ir.graph import Graph, prune
@@ -63,6 +64,7 @@ class Elaborated:
     precision: str
     lanes: bool
     names: Environment
+    scope: Scope
 
 
 def elaborate(spec: Spec, folder: Path | None = None) -> Elaborated:
@@ -78,25 +80,28 @@ class _Elaborator:
         self.scope = Scope(spec.name, self.precision)
         self.context = formulas.context(self.scope)
         self.names = Environment()
-        self.first: dict[str, Span] = {}
+        self.first: dict[str, Span] = self.scope.places
         self.lanes: list[bool] = []
         self.claims: list[Claim] = []
+        self.free: list[syntax.Name] = []
 
     def run(self) -> Elaborated:
         head = self.spec.head
         self._sizes(head.sizes)
         self._inputs(head.inputs)
         self._definitions()
-        for found in self.spec.solves:
-            self._attempt(lambda found=found: self._solve(found), found.key.text)
+        self._iterations(head.scan)
         outputs = self._outputs(head.outputs)
+        self._names_of_formulas()
         if self.mistakes:
             raise SpecError(sorted(self.mistakes, key=_by_place))
         graph = prune(self.scope.build.finish(outputs))
         if any(self.lanes):
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
-        return Elaborated(self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names)
+        return Elaborated(
+            self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names, self.scope
+        )
 
     # --- sections -----------------------------------------------------------------------------------------
 
@@ -163,22 +168,28 @@ class _Elaborator:
                     n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own
                 )
                 name = signature.name
+                self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
                 self._claim_name(key, name)
-        self._refuse_circles(work)
+        order = self._refuse_circles(work)
         for name, (make, _, span) in work.items():
             if not isinstance(self.names.known.get(name), Broken):
                 circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
                 self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
-        for name in work:
+        for name in order:  # what a definition reads comes before it, so that no chain is too long
             self.names.find(name)
 
-    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> None:
+    def _names_of_formulas(self) -> None:
+        """That the names of a formula mean something is seen here, whether it is used or not."""
+        for name in self.free:
+            self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
+
+    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> tuple[str, ...]:
+        """The names in the order of need, without those that go round in circles."""
         graph = {name: [n for n in reads if n in work] for name, (_, reads, _) in work.items()}
         while True:
             try:
-                graphlib.TopologicalSorter(graph).prepare()
-                return
+                return tuple(graphlib.TopologicalSorter(graph).static_order())
             except graphlib.CycleError as circle:
                 path = list(dict.fromkeys(reversed(circle.args[1])))
                 start = min(path, key=list(work).index)
@@ -211,7 +222,6 @@ class _Elaborator:
         return parameter(key, node, self.names, self.context, self.folder)
 
     def _solve(self, found: Solve) -> Any:
-        self._claim_name(found.key)
         claim = claims.claim(found, self.names, self.context, self.mistakes)
         self.claims.append(claim)
         name, solved = found.key.text, claim.solved
@@ -222,6 +232,29 @@ class _Elaborator:
         ):
             self.names.known[f"{name}.{part}"] = value
         return solved.result
+
+    def _iterations(self, section: Mapping | None) -> None:
+        """Scans and solves, each worked out when it is first read, or now: they may use each other."""
+        work: dict[str, tuple[Callable[[], Any], Span]] = {}
+        for key, node in section or ():
+            work[key.text] = (lambda key=key, node=node: self._scan(key, node), key.span)
+        for found in self.spec.solves:
+            work[found.key.text] = (lambda found=found: self._solve(found), found.key.span)
+        for key in [*(key for key, _ in section or ()), *(found.key for found in self.spec.solves)]:
+            self._claim_name(key)
+        for name, (make, span) in work.items():
+            circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
+            self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
+        for name in work:
+            self.names.find(name)
+
+    def _scan(self, key: Scalar, node: Node) -> Any:
+        found = Recurrence.read(node, self.mistakes)
+        if found is None:
+            return Broken()
+        parts = scan(key, found, self.names, self.context)
+        self.names.known.update({name: thing for name, thing in parts.items() if name != key.text})
+        return parts[key.text]
 
     def _outputs(self, section: Mapping | None) -> dict[str, Any]:
         outputs: dict[str, Any] = {}
@@ -282,6 +315,11 @@ class _Elaborator:
                 Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes)
             )
         self.first.setdefault(name, key.span)
+
+
+def free_in(node: syntax.Node, own: set[str]) -> list[syntax.Name]:
+    """The names that a formula reads from outside."""
+    return [n for n in syntax.walk(node) if isinstance(n, syntax.Name) and n.id not in own]
 
 
 def _reported(found: Solve) -> bool:

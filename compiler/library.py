@@ -39,7 +39,8 @@ class _PageSection(Section):
     source: Scalar
     where: Mapping | None = None
     facts: Mapping | None = None
-    example: Node | None = None
+    example: Scalar | None = None
+    beyond: Mapping | None = None
 
 
 class OperatorPage(_PageSection):

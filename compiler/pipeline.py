@@ -29,7 +29,7 @@ NO_DERIVATIVE = Code(
 input that is an integer, or through an operation that has none, such as `argmax`.
 """,
 )
-UNKNOWN_BACKEND = Code("B605", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
+UNKNOWN_BACKEND = Code("B607", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
 FINE, OURS, WRONG, REFUTATION, OPEN, NOT_CONVERGED = range(6)  # exit codes of the command line
 
 
@@ -105,6 +105,14 @@ class Model:
     def graph(self) -> Graph:
         return self._elaborated.graph
 
+    @property
+    def backward(self) -> Graph:
+        """The reverse derivative of the spec's own outputs. SpecError: there is none."""
+        named = {key.text for key, _ in self._elaborated.spec.head.outputs or ()}
+        kept = [(v, name) for v, name in zip(self.graph.outputs, self.graph.output_names) if name in named]
+        outputs, names = zip(*kept)
+        return _reversed(prune(replace(self.graph, outputs=outputs, output_names=names)))
+
     @cached_property
     def report(self) -> Report:
         certificates, diagnostics = certify(self._elaborated)
@@ -137,8 +145,9 @@ class Derivative:
         self.model = model
         graph = model.graph
         known = [port.name for port in graph.inputs if port.type.is_float and port.default is None]
+        results = [name for name, type in zip(graph.output_names, graph.output_types) if type.is_float]
         for name, names, what in (
-            (output, graph.output_names, "output"),
+            (output, results, "output"),
             *((w, known, "input") for w in wrt),
         ):
             if name not in names:
@@ -149,11 +158,7 @@ class Derivative:
                 )
         place = graph.output_names.index(output)
         single = prune(replace(graph, outputs=(graph.outputs[place],), output_names=(output,)))
-        try:
-            whole = reverse(single)
-        except NoDerivative as refusal:
-            fix = "differentiate another output"
-            raise SpecError([Diagnostic(NO_DERIVATIVE, str(refusal), refusal.place, fix=fix)]) from None
+        whole = _reversed(single)
         kept = [whole.output_names.index(f"d.{name}") for name in wrt]
         self.graph = prune(
             replace(
@@ -167,6 +172,14 @@ class Derivative:
         """As `Model.compile`."""
         self.model._refuse()
         return _compile(self.graph, self.model, path, to)
+
+
+def _reversed(graph: Graph) -> Graph:
+    try:
+        return reverse(graph)
+    except NoDerivative as refusal:
+        fix = "differentiate another output"
+        raise SpecError([Diagnostic(NO_DERIVATIVE, str(refusal), refusal.place, fix=fix)]) from None
 
 
 def load(path: str | Path) -> Model:

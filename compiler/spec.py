@@ -33,6 +33,7 @@ class Head(Section):
     assume: Mapping | None = None
     operators: Mapping | None = None
     schedules: Mapping | None = None
+    scan: Mapping | None = None
     solve: Mapping | None = None
     outputs: Mapping | None = None
     require: Mapping | None = None
@@ -83,6 +84,20 @@ class Iteration(Section):
     equation: Mapping | None = None
     returns: Scalar | None = None
     report: Scalar | None = None
+
+
+class Recurrence(Section):
+    """A state carried along sequences, or for a number of steps."""
+
+    title: ClassVar[str] = "scan"
+
+    over: Mapping | None = None
+    steps: Scalar | None = None
+    state: Mapping
+    next: Mapping
+    where: Mapping | None = None
+    gives: Mapping | None = None
+    returns: Scalar | None = None
 
 
 @dataclass(frozen=True, slots=True)

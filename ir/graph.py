@@ -168,6 +168,11 @@ class Builder:
         """The array behind a value that is a constant."""
         return self._constants.get(value.id)
 
+    def place_of(self, value: Value) -> Span | None:
+        """Where an input or an operation's result stands in the text."""
+        made = next((op.place for op in reversed(self._ops) if value.id in op.results), None)
+        return made or next((port.place for number, port in self._inputs if number == value.id), None)
+
     def scalar(self, value: float | int | bool | Fraction, dtype: str) -> Value:
         """A constant without axes; the same number is made once."""
         key = (dtype, repr(value))

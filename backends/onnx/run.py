@@ -47,7 +47,7 @@ float16 and bfloat16 have few kernels on a CPU.
 )
 UNREADABLE_FILE = Code(
     "B711",
-    "unreadable-file",
+    "unreadable-model",
     """A file is no ONNX model that can be run here: it is missing, cut short, larger than 2 GB, of another
 kind, or has parts in other files.
 

@@ -29,6 +29,7 @@ class Claim:
     recipe: Recipe
     solved: Solved
     places: dict[str, Span]
+    own_stop: bool = False  # whether the spec stops by another residual than the page's
 
 
 def claim(found: Solve, spec: Environment, context: Context, mistakes: list[Diagnostic]) -> Claim:
@@ -125,8 +126,9 @@ def _by_equations(found: Solve, spec: Environment, context: Context) -> Claim:
         )
     returns = parse(iteration.returns) if iteration.returns else syntax.Name(state[0][0], found.key.span)
     equation = library.table(iteration.equation)
-    if not equation and len(state) == 1:
-        equation = update
+    counted = any("k" in syntax.names(node) for _, node in (*update, *library.table(iteration.where)))
+    if not equation and len(state) == 1 and not counted:
+        equation = update  # a step that is the same map every time ends at a fixed point of that map
     recipe = Recipe(
         name=found.key.text,
         names=spec,

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import struct
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -41,7 +40,7 @@ def load(name: str, columns: tuple[str, ...], folder: Path | None, span: Span) -
         )
     try:
         array = np.asarray(reader(path, columns))
-    except (OSError, ValueError, KeyError, EOFError, struct.error) as wrong:
+    except Exception as wrong:  # whatever a foreign reader meets in a damaged file
         raise refuse(
             BAD_FILE, f"`{name}` cannot be read: {_first_line(wrong)}", span, fix="see `banach explain B210`"
         ) from None
@@ -68,12 +67,18 @@ def _inside(name: str, folder: Path | None, span: Span) -> Path:
         )
     pure = PurePosixPath(name.replace("\\", "/"))
     root = folder.resolve()
-    path = (root / pure).resolve() if "\0" not in name else root.parent
+    try:
+        path = (root / pure).resolve() if "\0" not in name else root.parent
+        found = path.is_file()
+    except (OSError, RuntimeError) as wrong:  # a name that is too long, links in a circle
+        raise refuse(
+            BAD_FILE, f"`{name}` cannot be read: {_first_line(wrong)}", span, fix="check the name"
+        ) from None
     if pure.is_absolute() or not path.is_relative_to(root):
         raise refuse(
             BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix="copy the file beside the spec"
         )
-    if not path.is_file():
+    if not found:
         raise refuse(BAD_FILE, f"there is no file `{name}` beside the spec", span, fix="check the name")
     if path.stat().st_size > LARGEST:
         raise refuse(BAD_FILE, f"`{name}` is larger than 2 GB", span)
@@ -103,6 +108,8 @@ def _csv(path: Path, columns: tuple[str, ...]) -> np.ndarray:
     if not rows:
         raise ValueError("it is empty")
     header = None if _numeric(rows[0]) else [cell.strip() for cell in rows.pop(0)]
+    if not rows:
+        raise ValueError("it holds no numbers")
     if len({len(row) for row in rows}) > 1:
         raise ValueError("its lines are of different lengths")
     table = np.asarray(rows, np.float64)

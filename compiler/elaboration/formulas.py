@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, indexing, maps, vocabulary
+from banach.compiler.elaboration import arithmetic, indexing, maps, measure, vocabulary
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -25,6 +27,7 @@ from banach.compiler.elaboration.things import (
     Operator,
     Partial,
     Several,
+    Table,
     Tensor,
     Truth,
     Word,
@@ -78,8 +81,10 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
             return indexing.index(evaluate(base, names, context), items, names, context, span)
         case syntax.Attribute(base, name, span):
             return _attribute(base, name, span, names)
-        case syntax.Tuple(items) | syntax.List(items):
+        case syntax.Tuple(items):
             return Several(tuple(evaluate(item, names, context) for item in items))
+        case syntax.List(items):
+            return _listed(tuple(evaluate(item, names, context) for item in items))
         case syntax.Conditional(condition, then, otherwise, span):
             chosen, first, second = (evaluate(n, names, context) for n in (condition, then, otherwise))
             return _choose(chosen, first, second, context, span)
@@ -106,8 +111,19 @@ def _name(id: str, span: Span, names: Environment) -> Any:
     raise refuse(UNKNOWN_NAME, f"there is nothing called `{id}`", span, fix=fix, label=label)
 
 
+def _listed(things: tuple[Any, ...]) -> Any:
+    """A list of numbers is a vector, a list of vectors a matrix; anything else stays a list."""
+    if things and all(isinstance(thing, Number | Table) for thing in things):
+        arrays = [arithmetic.as_array(thing) for thing in things]
+        if len({array.shape for array in arrays}) == 1:
+            return arithmetic.from_array(np.stack(arrays))
+    return Several(things)
+
+
 def _attribute(base: syntax.Node, name: str, span: Span, names: Environment) -> Any:
     if isinstance(base, syntax.Name):
+        if isinstance(names.find(base.id), Broken):  # what a solve leaves is known once it is worked out
+            raise Silent
         found = names.find(f"{base.id}.{name}")
         if found is not None:
             return found
@@ -247,7 +263,7 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     if found.kind == "function":
         return Function(found, inner)
     if "returns" not in found.formulas:
-        return evaluate(found.formulas["is"][1], inner, context)
+        return maps.as_map(evaluate(found.formulas["means"][1], inner, context), node.span)
     return Operator(found, inner)
 
 
@@ -283,7 +299,7 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
 
 def context(scope: Any) -> Context:
     """A fresh context for a graph."""
-    return Context(scope, evaluate, apply)
+    return Context(scope, evaluate, apply, measure.fact)
 
 
 Evaluate = Callable[[syntax.Node, Environment, Context], Any]

@@ -79,6 +79,17 @@ def adjoint(thing: Any, span: Span | None) -> Map:
             return Adjoint(map)
 
 
+def gradient(map: Map) -> Map:
+    """x ↦ ∇f(x); of a sum the sum of gradients, of a multiple the multiple."""
+    match map:
+        case Total(terms):
+            return Total(tuple(gradient(term) for term in terms))
+        case Scaled(factor, inner):
+            return Scaled(factor, gradient(inner))
+        case _:
+            return Gradient(map)
+
+
 def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     """A map applied to its arguments, in the context's graph."""
     if isinstance(map, Formula):

@@ -135,7 +135,8 @@ def _check_type(key: Scalar, thing: Any, type: Scalar, names: Environment, conte
     actual = arithmetic.type_of(thing, context.scope).shape
     if actual != wanted:
         message = f"`{key.text}` is declared {type.text}, and its value has the shape {list(actual)}"
-        raise refuse(WRONG_SHAPE, message, type.span, fix="correct the type, or the value")
+        label = f"that is {list(wanted)}"
+        raise refuse(WRONG_SHAPE, message, type.span, label=label, fix="correct the type, or the value")
 
 
 _MAKERS = {"value": _value, "file": _file, "init": _init}

@@ -25,7 +25,7 @@ def test_there_are_specs() -> None:
 def test_a_spec_of_the_documentation_is_proved(text: str) -> None:
     report = banach.loads(text, folder=ROOT / "specs" / "models").check()
     assert report.ok, str(report)
-    assert {c.verdict for c in report.certificates.values()} == {"proved"}
+    assert all(c.verdict == "proved" for c in report.certificates.values())
 
 
 def test_the_readme_shows_the_shipped_spec() -> None:
