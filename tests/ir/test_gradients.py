@@ -16,6 +16,7 @@ from banach.ir.hoist import split
 from banach.ir.primitive import page
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.tensor_type import TypeMismatch
+from banach.ir.vectorise import vectorise
 from banach.ir.verify import verify
 
 N, M = 5, 3
@@ -135,6 +136,18 @@ def with_open_most(**derivative: Any) -> Graph:
         return {"x": x.builder.replay(fix, [tolerance, most, x, a, b, c])[0]}
 
     return closed("open", body, most=INT, x=real(N), a=real(N, N), b=real(N, M), c=real(M))
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+def test_unrolled_follows_no_step_that_was_not_taken(lanes: bool) -> None:
+    """Three steps of at most nine, far from the solution; one more would be seen."""
+    graph = with_open_most(gradient="unrolled", cap=9)
+    case = Case(graph, [np.asarray(3), *affine(0.9).arguments])
+    if lanes:
+        lifted, _ = vectorise(graph, [False, True, False, False, True], 2)
+        x, a, b, c = case.arguments[1:]
+        case = Case(lifted, [np.asarray(3), np.stack([x, x + 1.0]), a, b, np.stack([c, 2 * c])])
+    laws.check_derivative(case)
 
 
 def test_what_cannot_be_unrolled_says_so() -> None:
