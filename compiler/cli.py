@@ -1,4 +1,4 @@
-"""The command line: `banach check`, `compile`, `run`, `verify`, `explain`, `list`, `graph`, `doctor`."""
+"""The command line: one function for each command of `banach`."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from banach.compiler import telling
+from banach.compiler import telling, writing
 from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
@@ -105,6 +105,17 @@ def _parser() -> _Parser:
     graph.add_argument("spec")
     graph.add_argument("--stage", choices=("elaborated", "reverse"), default="elaborated")
     graph.add_argument("-o", "--output")
+
+    render_ = command("render", _render, "the spec with the options that it leaves to their defaults")
+    render_.add_argument("spec")
+
+    new = command("new", _new, "a commented spec that compiles")
+    new.add_argument("name")
+    new.add_argument("--like", default="fista", metavar="SOLVER", help="whose example to start from")
+        "--like", default="fista", metavar="SOLVER", help="the solver whose example to start from"
+    )
+
+    command("schema", _schema, "the JSON Schema of a spec, for editors")
 
     doctor = command("doctor", _doctor, "what is installed, and what works")
     doctor.add_argument("--json", action="store_true")
@@ -234,6 +245,33 @@ def _graph(options: Any, texts: dict[str, str]) -> int:
         print(f"wrote {options.output}")
     else:
         print(text)
+    return FINE
+
+
+def _render(options: Any, texts: dict[str, str]) -> int:
+    print(writing.render(_load(options.spec, texts)), end="")
+    return FINE
+
+
+def _new(options: Any, texts: dict[str, str]) -> int:
+    name = options.name.removesuffix(".yaml")
+    target = Path(f"{name}.yaml")
+    text = writing.new(Path(name).name, options.like)
+    if target.exists():
+        raise SpecError([Diagnostic(USAGE, f"`{target}` is there already", fix="choose another name")])
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as wrong:
+        message = f"`{target}` cannot be written: {wrong.strerror}"
+        raise SpecError([Diagnostic(USAGE, message, fix="choose another place")]) from None
+    print(f"wrote {target}; now: banach check {target}")
+    return FINE
+
+
+def _schema(options: Any, texts: dict[str, str]) -> int:
+    from banach.compiler.schema import schema
+
+    _document(schema())
     return FINE
 
 

@@ -57,7 +57,8 @@ def _claim(found: Certificate) -> Iterator[str]:
     if found.upper_factor is not None:
         yield f"  factor      ≤ {found.upper_factor:.6g} in the norm {found.norm}"
     if found.iterations is not None:
-        yield f"  iterations  ≤ {found.iterations} to a residual of {_decimal(found.tolerance)}"
+        told = f"≤ {found.iterations} to a residual of {_decimal(found.tolerance)}"
+        yield f"  iterations  {told}, in exact arithmetic"
     if found.proviso:
         yield f"  given that  {found.proviso}"
 

@@ -190,7 +190,7 @@ def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quan
     if context.domain is None or not arithmetic.is_known(start):
         return ANYTHING
     interval = _by_graph(map, context, span).range
-    array = arithmetic.as_array(start)
+    array = stored(start, context.scope.precision) if isinstance(start, Table) else arithmetic.as_array(start)
     own = Interval.between(float(array.min()), float(array.max()))
     farthest = abs(interval - own).hi
     if isinstance(farthest, float):
@@ -199,17 +199,18 @@ def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quan
     return _at_most(q.combine("*", distance, q.transform("sqrt", entries(context))))
 
 
-def _linear(thing: Any, context: Context, span: Span | None) -> bool | None:
+def linear(thing: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether a map is linear."""
     map = maps.as_map(thing, span)
     match map:
         case Identity() | Matrix() | Adjoint():
             return True
         case Scaled(_, inner):
-            return _linear(inner, context, span)
+            return linear(inner, context, span)
         case Total(terms):
-            return True if all(_linear(term, context, span) for term in terms) else None
+            return True if all(linear(term, context, span) for term in terms) else None
         case Composed(outer, inner):
-            return True if _linear(outer, context, span) and _linear(inner, context, span) else None
+            return True if linear(outer, context, span) and linear(inner, context, span) else None
     return context.fact("linear", map, context, span)
 
 
@@ -232,7 +233,7 @@ WORDS: dict[str, Callable[..., Any]] = {
     "symmetric": symmetric,
     "spectrum": spectrum,
     "reach": reach,
-    "linear": _linear,
+    "linear": linear,
     "is_zero": _is_zero,
     "largest_entry": _largest_entry,
 }

@@ -86,7 +86,10 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
         case syntax.List(items):
             return _listed(tuple(evaluate(item, names, context) for item in items))
         case syntax.Conditional(condition, then, otherwise, span):
-            chosen, first, second = (evaluate(n, names, context) for n in (condition, then, otherwise))
+            chosen = evaluate(condition, names, context)
+            if isinstance(chosen, Truth):  # the other branch need not have a meaning
+                return evaluate(then if chosen.value else otherwise, names, context)
+            first, second = evaluate(then, names, context), evaluate(otherwise, names, context)
             return _choose(chosen, first, second, context, span)
     raise refuse(WRONG_KIND, "this has no meaning here", node.span)
 

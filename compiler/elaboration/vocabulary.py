@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, maps, runtime
+from banach.compiler.elaboration import arithmetic, constants, maps, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
@@ -254,6 +254,18 @@ def _chain(arguments: Arguments, keywords: Mapping[str, Any], context: Context, 
 def _lipschitz(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """A guaranteed upper bound of the Lipschitz constant of a map in the Euclidean norm."""
     return runtime.lipschitz(arguments[0], context, span)
+
+
+@_word("linear(F)", 1, 1)
+def _linear(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Whether a map is known to be linear."""
+    return Truth(constants.linear(arguments[0], context, span) is True)
+
+
+@_word("symmetric(A)", 1, 1)
+def _symmetric(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Whether a linear map is known to be its own adjoint."""
+    return Truth(constants.symmetric(arguments[0], context, span) is True)
 
 
 @_word("strong_convexity(f)", 1, 1)

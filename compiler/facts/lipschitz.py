@@ -50,9 +50,8 @@ def least_fact(matrix: np.ndarray, label: str = "") -> q.Quantity:
     interval = norms.smallest_singular(matrix)
     if interval.lo < _SEEN * norms.spectral_norm(matrix).hi:
         interval = Interval.between(0, interval.hi)
-    return _fact(
-        "smallest_singular", matrix, label, Interval.between(interval.lo * (1 - _SPARE), interval.hi)
-    )
+    spare = 0 if min(matrix.shape) <= _FEW else _SPARE
+    return _fact("smallest_singular", matrix, label, Interval.between(interval.lo * (1 - spare), interval.hi))
 
 
 def _fact(kind: str, matrix: np.ndarray, label: str, interval: Interval) -> q.Quantity:
