@@ -112,8 +112,6 @@ def _parser() -> _Parser:
     new = command("new", _new, "a commented spec that compiles")
     new.add_argument("name")
     new.add_argument("--like", default="fista", metavar="SOLVER", help="whose example to start from")
-        "--like", default="fista", metavar="SOLVER", help="the solver whose example to start from"
-    )
 
     command("schema", _schema, "the JSON Schema of a spec, for editors")
 

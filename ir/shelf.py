@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
@@ -113,3 +114,15 @@ def _admit(leaf: type[Page], found: dict[str, Any]) -> None:
         other = type(found[leaf.name])
         raise BadPage(f"two pages are called {leaf.name}: {other.__module__} and {leaf.__module__}")
     found[leaf.name] = leaf()
+
+
+@cache
+def entries(package: str, table: str) -> Mapping[str, Any]:
+    """The mappings called `table` in a package's modules, as one. BadPage: two have an entry in common."""
+    found: dict[str, Any] = {}
+    for module in modules(package):
+        part = getattr(module, table)
+        if shared := sorted(found.keys() & part.keys()):
+            raise BadPage(f"{module.__name__}.{table} says again what {', '.join(shared)} is")
+        found.update(part)
+    return MappingProxyType(found)

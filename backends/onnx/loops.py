@@ -90,7 +90,7 @@ def _counted(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]
         return [going, *inline(op.regions[0], [*state, *operands[states:]])]
 
     made = emit.body("count", [WHOLE, TRUTH, *op.types], body)
-    trips = RULES["extent"](emit, WHOLE, size=op.attribute("length"), dtype="int64")
+    trips = _given(RULES["extent"](emit, WHOLE, size=op.attribute("length"), dtype="int64"))
     return emit.regions(
         "Loop", [trips, emit.constant(True, "bool"), *operands[:states]], op.types, {"body": made}
     )
@@ -108,7 +108,13 @@ def _order(emit: SizedEmitter, op: Op) -> Ref | None:
     # Not Range(n-1, -1, -1): ONNX Runtime 1.32 turns Gather by such a Range into a Slice that ends at -1;
     # that names the last entry, and the slice comes out empty.
     up = RULES["count"](emit, whole, size=length, dtype="int64")
-    return emit.node("Sub", [last, up], whole, free=True)
+    return emit.node("Sub", [_given(last), _given(up)], whole, free=True)
+
+
+def _given(ref: Ref | None) -> Ref:
+    """A rule may leave an operation to its decomposition; those for sizes never do."""
+    assert ref is not None
+    return ref
 
 
 def _turned(emit: SizedEmitter, ref: Ref, order: Ref | None) -> Ref:

@@ -100,7 +100,7 @@ def _known(op: Op, operands: Sequence[Known], type: TensorType, labels: Mapping[
         return _Weight(type, interval, value.array, labels.get(value.digest, ""))
     if op.name == "transpose" and isinstance(operands[0], _Weight):
         return _Weight(type, interval, operands[0].matrix, operands[0].label)
-    return Known(type, interval)
+    return Known(type, interval, value=op.attribute("value") if op.name == "constant" else None)
 
 
 class _Weight(Known):

@@ -24,7 +24,7 @@ from banach.ir.tensor_type import TensorType, TypeMismatch
 Axes = tuple[int, ...]
 
 
-class _Reduction(Primitive):
+class Reduction(Primitive):
     core = None
 
     def types(self, operands: Types, regions: Regions, *, axes: Axes) -> Types:
@@ -55,7 +55,7 @@ def count(type: TensorType, axes: Axes) -> Size:
 
 
 @final
-class Sum(_Reduction):
+class Sum(Reduction):
     """The sum over some axes.
 
     Maths    y = Σ x over the axes
@@ -85,7 +85,7 @@ class Sum(_Reduction):
 
 
 @final
-class ReduceMax(_Reduction):
+class ReduceMax(Reduction):
     """The largest entry over some axes.
 
     Maths    y = max x over the axes
@@ -114,7 +114,7 @@ class ReduceMax(_Reduction):
 
 
 @final
-class Norm(_Reduction):
+class Norm(Reduction):
     """The Euclidean norm over some axes.
 
     Maths    y = √(Σ x²) over the axes
