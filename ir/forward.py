@@ -7,13 +7,15 @@ as further states, a fixed point x = f(x, c) has dx = D[f](x, c; dx, dc), which 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from banach.ir.graph import Builder, Graph, Op, Value, prune, unused
-from banach.ir.primitive import Types
-from banach.ir.primitives.fixpoint import _poisoned, _residual, _step
+from banach.ir.hoist import only, split
+from banach.ir.implicit import MOST, poisoned, series, solve
+from banach.ir.primitive import NotDifferentiable, Types
+from banach.ir.primitives.fixpoint import NO_EQUATION, NO_OTHER, follow
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.span import Span
 
@@ -30,11 +32,14 @@ Tangent = Value | Barred | None  # None: zero
 Tangents = Sequence[Tangent]
 
 
-def forward(graph: Graph) -> Graph:
-    """The forward derivative of a graph. NoDerivative: an operation on the way has none."""
+def forward(graph: Graph, moving: Sequence[bool] | None = None) -> Graph:
+    """The forward derivative of a graph; `moving` marks the float inputs that have a tangent, if not all do.
+
+    NoDerivative: an operation on the way has none.
+    """
     build = Builder(f"D.{graph.name}")
-    floats = [port.type.is_float for port in graph.inputs]
-    values, tangents = _inputs(build, graph, floats)
+    active = [port.type.is_float for port in graph.inputs] if moving is None else moving
+    values, tangents = _inputs(build, graph, active)
     _, moved = _push(build, graph, values, tangents)
     return prune(build.finish(_named(graph, moved, taken=())))
 
@@ -126,19 +131,13 @@ def _rule(
     first = reverse(build.finish({"y": build.op(name, *inputs, **dict(attributes))}))
     moves = [moves for type, moves in zip(types, active) if type.is_float]
     kept = [i for i, moves in enumerate(moves) if moves]
-    second = _only(reverse(_only(first, kept)), [-1])  # x, w, u ↦ the derivative of ⟨u, R(x, w)⟩ in w
+    second = only(reverse(only(first, kept)), [-1])  # x, w, u ↦ the derivative of ⟨u, R(x, w)⟩ in w
     rule = Builder(name)
     x = [rule.input(f"x{i}", type) for i, type in enumerate(types)]
     t = [rule.input(f"t.x{i}", type) for i, (type, moves) in enumerate(zip(types, active)) if moves]
     y = rule.op(name, *x, **dict(attributes))
     dy = _inline_beside(rule, second, [*x, rule.zeros(y.type), *t], rule.finish({"y": y}).ops[0], y)
     return prune(rule.finish({"y": y, "t.y": dy}))
-
-
-def _only(graph: Graph, kept: Sequence[int]) -> Graph:
-    """The graph with these outputs alone."""
-    outputs, names = (tuple(each[i] for i in kept) for each in (graph.outputs, graph.output_names))
-    return prune(replace(graph, outputs=outputs, output_names=names))
 
 
 def _inline_beside(build: Builder, graph: Graph, arguments: Sequence[Value], op: Op, result: Value) -> Value:
@@ -175,6 +174,17 @@ def _call(
     found = build.emit("call", [*operands, *_present(tangents)], {}, regions, op.place)
     results = found[: len(op.types)]
     return results, _scattered(found[len(results) :], results)
+
+
+def _linear(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    """D[A](x; dx) = A dx; where what A is made of moves too, as for a call."""
+    inputs = op.attribute("inputs")
+    if _present(tangents[inputs:]):
+        return _call(build, op, operands, tangents)
+    moved = [build.zeros(v.type) if t is None else t for v, t in zip(operands[:inputs], tangents)]
+    return build.replay(op, operands), list(build.replay(op, [*_present(moved), *operands[inputs:]]))
 
 
 def _cond(
@@ -238,38 +248,55 @@ def _fix(
     """dx = D[equation](x, c; dx, 0) + g with g = D[equation](x, c; 0, dc), by Picard's iteration."""
     results, attributes = build.replay(op, operands), dict(op.attributes)
     solution, first = attributes["solution"], 2 + attributes["states"]
-    other: Tangent = Barred(
-        "only the solution of an iteration has a derivative, not its other states", op.place
-    )
+    gradient = attributes.get("gradient", "implicit")
+    if gradient == "unrolled":
+        return results, _followed(build, op, operands, tangents, results)
+    other: Tangent = Barred(f"{NO_OTHER}, not its other states", op.place)
     if len(op.regions) < 3:
-        other = Barred("this iteration states no equation, so its limit has no implicit derivative", op.place)
+        other = Barred(f"{NO_EQUATION}, so its limit has no implicit derivative", op.place)
         return results, [other] * len(results)
     found, captures, moved = results[:solution], operands[first:], tangents[first:]
     rest = [other] * (len(results) - solution)
     if not _present(moved):  # the limit does not depend on the start
         return results, [*[None] * solution, *rest]
     equation, point = op.regions[2], [*found, *captures]
-    pushed = _joint(equation, [*[False] * solution, *(t is not None for t in moved)])
-    g = list(build.inline(pushed, [*point, *_present(moved)])[solution:])
-    regions = _tangent_regions(equation, len(captures), point, g, attributes["lanes"], operands[0].type.dtype)
-    shape = {"states": len(g), "solution": len(g), "lanes": attributes["lanes"], "every": 1}
-    *solved, _, _, status = build.emit("fix", [*operands[:2], *g, *point, *g], shape, regions, op.place)
-    return results, [*_scattered([_poisoned(v, status) for v in solved], found), *rest]
+    pushed = _tangents(equation, [*[False] * solution, *(t is not None for t in moved)])
+    g = list(build.inline(pushed, [*point, *_present(moved)]))
+    inward = _tangents(equation, [*(v.type.is_float for v in found), *[False] * len(captures)])
+    parts = split(inward, [i >= len(point) for i in range(len(inward.inputs))])
+    held = build.inline(parts.before, point)
+    if gradient == "implicit":
+        most, lanes = attributes.get("adjoint_most", MOST), attributes["lanes"]
+        solved = solve(build, parts.after, held, g, tolerance=operands[0], most=most, lanes=lanes)
+    else:
+        solved = series(build, parts.after, held, g, 1 if gradient == "one_step" else attributes["terms"])
+    return results, [*_scattered(solved, found), *rest]
 
 
-def _tangent_regions(
-    equation: Graph, captures: int, point: Sequence[Value], g: Sequence[Value], lanes: bool, dtype: str
-) -> list[Graph]:
-    """Step, residual and equation of v, x, c, g ↦ D[equation](x, c; v, 0) + g."""
-    own = [port.type.is_float for port in equation.inputs[: len(equation.inputs) - captures]]
-    joint = _joint(equation, [*own, *[False] * captures])
-    inner = Builder(f"tangent.{equation.name}")
-    v = [inner.input(f"v.{i}", value.type) for i, value in enumerate(g)]
-    at = [inner.input(f"at.{i}", value.type) for i, value in enumerate(point)]
-    last = [inner.input(f"g.{i}", value.type) for i, value in enumerate(g)]
-    pushed = inner.inline(joint, [*at, *v])[len(equation.outputs) :]
-    linear = prune(inner.finish({f"v.{i}": a + b for i, (a, b) in enumerate(zip(pushed, last))}))
-    return [_step(linear), _residual(linear, len(g), lanes, dtype), linear]
+def _tangents(graph: Graph, active: Sequence[bool]) -> Graph:
+    """The derivative of a graph, without its values."""
+    joint = _joint(graph, active)
+    return only(joint, range(len(graph.outputs), len(joint.outputs)))
+
+
+def _followed(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents, results: Sequence[Value]
+) -> Tangents:
+    """The tangents of exactly the steps that were taken."""
+    states, lanes = op.attribute("states"), op.attribute("lanes")
+    iterations = results[states]
+    try:
+        cap = op.attribute("cap", 0)
+        unrolled, good = follow(build, operands, iterations, op.regions[0], states, lanes, cap)
+    except NotDifferentiable as refusal:
+        return [Barred(str(refusal), op.place)] * len(results)
+    own, held = tangents[2 : 2 + states], tangents[2 + states :]
+    pushed = _tangents(unrolled, [*(t is not None for t in own), False, *(t is not None for t in held)])
+    given = [*operands[2 : 2 + states], iterations, *operands[2 + states :]]
+    moved = build.inline(pushed, [*given, *_present(own), *_present(held)])
+    moved = moved if good is None else [poisoned(t, good) for t in moved]
+    residual = Barred(f"{NO_OTHER}, not its residual", op.place)
+    return [*_scattered(moved, results[:states]), None, residual, None]
 
 
 def _while(
@@ -279,4 +306,4 @@ def _while(
     return build.replay(op, operands), [Barred(why, op.place)] * len(op.types)
 
 
-_RULES = {"call": _call, "cond": _cond, "scan": _scan, "fix": _fix, "while": _while}
+_RULES = {"call": _call, "linear": _linear, "cond": _cond, "scan": _scan, "fix": _fix, "while": _while}

@@ -46,6 +46,7 @@ class Op:
 
     @property
     def results(self) -> range:
+        """The numbers of what it makes."""
         return range(self.first, self.first + len(self.types))
 
     def attribute(self, name: str, default: Any = None) -> Any:
@@ -137,6 +138,7 @@ class Builder:
         self._types: list[TensorType] = []
         self._constants: dict[int, Tensor] = {}
         self._scalars: dict[tuple[str, Any], Value] = {}
+        self._shared: dict[tuple[TensorType, ...], tuple[TensorType, ...]] = {}  # one object for equal types
 
     def input(
         self, name: str, type: TensorType, default: Tensor | None = None, place: Span | None = None
@@ -152,15 +154,18 @@ class Builder:
         """The inputs so far, in order."""
         return tuple(Value(self, value, port.type) for value, port in self._inputs)
 
+    @property
+    def names(self) -> set[str]:
+        """The names of the inputs so far."""
+        return {port.name for _, port in self._inputs}
+
     def constant(self, value: np.ndarray | Tensor, place: Span | None = None) -> Value:
         """A constant array."""
         tensor = value if isinstance(value, Tensor) else Tensor(value)
-        made = self.op("constant", value=tensor, place=place)
-        self._constants[made.id] = tensor
-        return made
+        return self.op("constant", value=tensor, place=place)
 
     def constant_of(self, value: Value) -> Tensor | None:
-        """The array behind a value that was made by `constant` or `scalar`."""
+        """The array behind a value that is a constant."""
         return self._constants.get(value.id)
 
     def place_of(self, value: Value) -> Span | None:
@@ -194,20 +199,35 @@ class Builder:
         place: Span | None = None,
     ) -> tuple[Value, ...]:
         """Adds an operation, with as many results as its page says."""
+        types = infer(name, [v.type for v in operands], attributes, regions)
+        return self._append(name, operands, tuple(attributes.items()), tuple(regions), types, place)
+
+    def _append(
+        self,
+        name: str,
+        operands: Sequence[Value],
+        attributes: tuple[tuple[str, Any], ...],
+        regions: tuple[Graph, ...],
+        types: tuple[TensorType, ...],
+        place: Span | None,
+    ) -> tuple[Value, ...]:
         for operand in operands:
             if operand.builder is not self:
                 raise ValueError(f"{name}: an operand belongs to another graph")
-        types = infer(name, [v.type for v in operands], attributes, regions)
-        first, ids = len(self._types), tuple(v.id for v in operands)
-        self._ops.append(Op(name, ids, tuple(attributes.items()), tuple(regions), types, first, place))
+        first, types = len(self._types), self._shared.setdefault(types, types)
+        self._ops.append(Op(name, tuple([v.id for v in operands]), attributes, regions, types, first, place))
         self._types.extend(types)
-        return tuple(Value(self, first + i, t) for i, t in enumerate(types))
+        if name == "constant":
+            self._constants[first] = attributes[0][1]
+        return tuple([Value(self, first + i, t) for i, t in enumerate(types)])
 
     def inline(self, graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
         """Adds another graph's operations, reading `arguments` for its inputs; returns its outputs."""
         known = list(arguments)
+        fits = all(value.type == port.type for value, port in zip(known, graph.inputs))
+        add = self.copy if fits else self.replay
         for op in graph.ops:
-            known.extend(self.replay(op, [known[v] for v in op.operands]))
+            known.extend(add(op, [known[v] for v in op.operands]))
         return tuple(known[v] for v in graph.outputs)
 
     def replay(
@@ -216,6 +236,10 @@ class Builder:
         """Adds a copy of an operation that reads other operands (and, if given, has other regions)."""
         kept = op.regions if regions is None else regions
         return self.emit(op.name, operands, dict(op.attributes), kept, op.place)
+
+    def copy(self, op: Op, operands: Sequence[Value]) -> tuple[Value, ...]:
+        """Adds a copy of an operation that reads other operands, of the types that its own ones had."""
+        return self._append(op.name, operands, op.attributes, op.regions, op.types, op.place)
 
     @property
     def ops(self) -> Sequence[Op]:
@@ -274,7 +298,9 @@ def _renumbered(ops: Iterable[Op], fresh: dict[int, int], first: int) -> tuple[O
     """The operations with their values numbered from `first` on; `fresh` learns the new numbers."""
     moved: list[Op] = []
     for op in ops:
-        moved.append(replace(op, operands=tuple(fresh[v] for v in op.operands), first=first))
-        fresh.update(zip(op.results, moved[-1].results))
-        first += len(op.types)
+        operands = tuple([fresh[v] for v in op.operands])
+        moved.append(Op(op.name, operands, op.attributes, op.regions, op.types, first, op.place))
+        for result in op.results:
+            fresh[result] = first
+            first += 1
     return tuple(moved)

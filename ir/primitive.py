@@ -15,7 +15,7 @@ import numpy as np
 from banach.ir.dims import Size
 from banach.ir.exact import Interval
 from banach.ir.graph import PRIMITIVES, Builder, Graph, Value
-from banach.ir.shelf import Page, pages
+from banach.ir.shelf import BadPage, Page, pages
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, broadcast
 
@@ -57,6 +57,8 @@ class Primitive(Page):
     core: ClassVar[tuple[int, ...] | None] = ()
     # Whether the operation is linear in all of its operands that have tangents, taken together.
     linear: ClassVar[bool] = False
+    # Where it is not: groups of operands, in each of which, taken together, it is linear, the others held.
+    linear_in: ClassVar[tuple[tuple[int, ...], ...]] = ()
     # The name of the same operation in a backend, where it needs nothing else.
     lowerings: ClassVar[Mapping[str, str]] = {}
 
@@ -74,6 +76,10 @@ class Primitive(Page):
         """A cotangent for every operand; None where it is zero, or where the operand has no tangent."""
         raise NotImplementedError
 
+    def linear_groups(self, operands: int) -> tuple[tuple[int, ...], ...]:
+        """The groups of operands in each of which, taken together, the operation is linear."""
+        return (tuple(range(operands)),) if self.linear else self.linear_in
+
     def range(self, operands: Sequence[Known], **attributes: Any) -> Interval:
         """An interval that holds every entry of the result."""
         return REALS
@@ -90,6 +96,17 @@ class Primitive(Page):
     def samples(self) -> Iterable[Sample]:
         """Arguments for the laws: generic points, no kinks."""
         raise NotImplementedError
+
+    def accept(self) -> None:
+        """Holds a page from another package to the laws, at its samples, along one direction each."""
+        samples = list(self.samples())
+        if not samples:
+            raise BadPage("it has no samples to try it on")
+        for i, sample in enumerate(samples):
+            try:
+                _hold(self, sample)
+            except BadPage as refusal:
+                raise BadPage(f"on its sample {i}, {refusal}") from None
 
 
 def page(name: str) -> Any:
@@ -142,3 +159,69 @@ def draw(*shapes: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, ...]:
 
 class NotDifferentiable(Exception):
     """There is no derivative here; the message says why."""
+
+
+# --- what a page from another package is held to -----------------------------------------------------------
+
+STEP, ALLOWED = 1e-5, 1e-5  # of a central difference, and its error relative to what it measures
+
+
+def _hold(definition: Primitive, sample: Sample) -> None:
+    """The result has the type that `types` says; R is the slope, is additive, and is 0 at 0. BadPage."""
+    given = [np.asarray(x) for x in sample.operands]
+    operands = tuple(TensorType(str(x.dtype), x.shape) for x in given)
+    (declared,) = definition.types(operands, (), **sample.attributes)
+    made = np.asarray(definition.evaluate(*given, **sample.attributes))
+    found = TensorType(str(made.dtype), made.shape)
+    if (found.dtype, found.shape) != (declared.dtype, declared.shape):
+        raise BadPage(f"`types` says {declared}, and `evaluate` gives {found}")
+    if not declared.is_float or not any(type.is_float for type in operands):
+        return
+    try:
+        graph = _rule(definition, operands, sample)
+    except NotDifferentiable:
+        return
+    random = np.random.default_rng(0)
+    w = random.standard_normal(made.shape)
+    v = [random.standard_normal(x.shape) if x.dtype.kind == "f" else 0 * x for x in given]
+    back = _run(graph, [*given, w])
+    for x, dx in zip(given, back):
+        if dx.shape != x.shape:
+            raise BadPage(
+                f"`reverse` gives a cotangent of shape {list(dx.shape)} for an operand {list(x.shape)}"
+            )
+
+    def along(t: float) -> float:
+        there = [x + t * d if x.dtype.kind == "f" else x for x, d in zip(given, v)]
+        return float(np.sum(w * definition.evaluate(*there, **sample.attributes)))
+
+    slope = (along(STEP) - along(-STEP)) / (2 * STEP)
+    told = float(sum(np.sum(dx * d) for dx, d in zip(back, v)))
+    if not abs(told - slope) <= ALLOWED * max(1.0, abs(slope)):
+        raise BadPage(f"`reverse` says a slope of {told:.6g}, and differences of `evaluate` say {slope:.6g}")
+    for twice, once in zip(_run(graph, [*given, 2 * w]), back):
+        if not np.allclose(twice, 2 * once, rtol=1e-9, atol=1e-12):
+            raise BadPage("`reverse` is not linear in the cotangent")
+
+
+def _rule(definition: Primitive, operands: Types, sample: Sample) -> Graph:
+    """x, dy ↦ dx, with zeros where the page says nothing flows."""
+    build = Builder(definition.name)
+    x = [build.input(f"x{i}", type) for i, type in enumerate(operands)]
+    y = build.op(definition.name, *x, **sample.attributes)
+    dy = build.input("dy", y.type)
+    found = definition.reverse(build, x, [y], [dy], **sample.attributes)
+    if len(found) != len(x):
+        raise BadPage(f"`reverse` gives {len(found)} cotangents for {len(x)} operands")
+    return build.finish(
+        {f"d{i}": build.zeros(v.type) if d is None else d for i, (v, d) in enumerate(zip(x, found))}
+    )
+
+
+def _run(graph: Graph, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a graph without regions means; ir/evaluate.py is the oracle, and stands above the pages."""
+    values: list[np.ndarray] = list(arguments)
+    for op in graph.ops:
+        operands = [values[v] for v in op.operands]
+        values.append(np.asarray(page(op.name).evaluate(*operands, **dict(op.attributes))))
+    return [values[v] for v in graph.outputs]

@@ -54,7 +54,7 @@ def _forwards(build: Builder, op: Op, operands: Sequence[Value]) -> tuple[Sequen
     definition = page(op.name)
     if isinstance(definition, RegionOp):
         return definition.record(build, operands, op.regions, **dict(op.attributes))
-    return build.replay(op, operands), ()
+    return build.copy(op, operands), ()
 
 
 def _backwards(

@@ -9,6 +9,7 @@ them, each once.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Flag, auto
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,9 @@ def _rewritten(graph: Graph, rules: dict[str, list[Rule]], journal: Journal, don
     sweep = _Sweep(graph, rules, journal)
     for op in graph.ops:
         sweep.add(op, [_rewritten(region, rules, journal, done) for region in op.regions])
-    done[id(graph)] = sweep.finish()
+    swept = sweep.finish()
+    del sweep  # it holds as much again
+    done[id(graph)] = prune(swept)
     return done[id(graph)]
 
 
@@ -142,14 +145,17 @@ class _Sweep:
         ]
         self.instead: dict[int, Value] = {}  # what stands for a value that is no longer wanted
         self.makers: dict[int, Op] = {}
-        self.known: dict[Any, Sequence[Value]] = {}
+        self.known: dict[Any, Op] = {}
         self.settled = 0
         self.places: list[Span | None] = []
         self.fuel = 100 + 20 * len(graph.ops)
 
     def add(self, op: Op, regions: Sequence[Graph]) -> None:
         """Adds an operation of the graph, and settles it and all that comes of it."""
-        self.values.extend(self.build.replay(op, [self.values[v] for v in op.operands], regions))
+        operands = [self.values[v] for v in op.operands]
+        same = all(map(is_, op.regions, regions))
+        made = self.build.copy(op, operands) if same else self.build.replay(op, operands, regions)
+        self.values.extend(made)
         while self.settled < len(self.build.ops):
             fresh = self.build.ops[self.settled]
             self.settled += 1
@@ -161,8 +167,11 @@ class _Sweep:
             name: self.current(self.values[v]) for name, v in zip(self.graph.output_names, self.graph.outputs)
         }
         made = self.build.finish(outputs)
-        placed = tuple(replace(op, place=place) for op, place in zip(made.ops, self.places, strict=True))
-        return prune(replace(made, ops=placed))
+        placed = tuple(
+            op if op.place is place else replace(op, place=place)
+            for op, place in zip(made.ops, self.places, strict=True)
+        )
+        return replace(made, ops=placed)
 
     def current(self, value: Value) -> Value:
         while value.id in self.instead:
@@ -171,30 +180,32 @@ class _Sweep:
 
     def settle(self, op: Op) -> None:
         """Replaces an operation by one that reads current values, an equal one, or what a rule makes."""
-        operands = [self.current(self.build.at(v)) for v in op.operands]
-        if tuple(v.id for v in operands) != op.operands:
-            self.replace(op, self.build.replay(op, operands))
+        if any(v in self.instead for v in op.operands):
+            self.replace(op, self.build.copy(op, [self.current(self.build.at(v)) for v in op.operands]))
             return
-        attributes = tuple((key, type(value), value) for key, value in op.attributes)
+        attributes = tuple([(key, type(value), value) for key, value in op.attributes])
         # Regions are compared by identity: equal ones that are two objects are not shared.
         key = (op.name, op.operands, attributes, tuple(map(id, op.regions)))
         if key in self.known:
             self.journal.shared += 1
-            self.replace(op, self.known[key])
+            self.replace(op, [self.build.at(v) for v in self.known[key].results])
             return
-        for rule in (*self.rules.get(op.name, ()), *self.rules.get("", ())):
-            if self.fires(rule, op):
-                return
-        self.known[key] = [self.build.at(v) for v in op.results]
-        self.makers.update((v, op) for v in op.results)
+        site = Site(self.build, op, self.makers)
+        for root in (op.name, ""):
+            for rule in self.rules.get(root, ()):
+                if self.fires(rule, site):
+                    return
+        self.known[key] = op
+        for v in op.results:
+            self.makers[v] = op
 
-    def fires(self, rule: Rule, op: Op) -> bool:
-        found = rule.match(Site(self.build, op, self.makers))
+    def fires(self, rule: Rule, site: Site) -> bool:
+        found, op = rule.match(site), site.op
         if found is None:
             return False
-        line = Entry(rule.name, op.name, self.graph.name, self.places[self.settled - 1])
+        place = self.places[self.settled - 1]
         if isinstance(found, Refusal):
-            self.journal.refused.append(replace(line, reason=found.reason))
+            self.journal.refused.append(Entry(rule.name, op.name, self.graph.name, place, found.reason))
             return False
         result = rule.build(self.build, *found)
         if (result.type,) != op.types:
@@ -202,7 +213,7 @@ class _Sweep:
         self.fuel -= 1
         if not self.fuel:
             raise BadRule(f"{rule.name} still fires: rules undo each other in {self.graph.name}")
-        self.journal.fired.append(line)
+        self.journal.fired.append(Entry(rule.name, op.name, self.graph.name, place))
         self.replace(op, [result])
         return True
 

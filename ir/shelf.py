@@ -1,10 +1,14 @@
-"""A shelf: every page in a folder, found by walking it. There is no register to keep in step."""
+"""A shelf: every page in a folder, found by walking it. There is no register to keep in step.
+
+Other packages may add pages by entry points; a page that is wrong is refused with the reason.
+"""
 
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
@@ -25,6 +29,9 @@ class Page:
     def __init_subclass__(cls) -> None:
         cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
+    def accept(self) -> None:
+        """Tries a page that comes from another package, as it is put on the shelf. BadPage: it is wrong."""
+
 
 def modules(package: str) -> Iterator[ModuleType]:
     """Every module of a package, in the order of their names."""
@@ -33,20 +40,69 @@ def modules(package: str) -> Iterator[ModuleType]:
         yield importlib.import_module(name)
 
 
-@cache
+_shelves: dict[str, Mapping[str, Any]] = {}
+
+
 def pages(package: str) -> Mapping[str, Any]:
-    """The pages of a shelf by name. BadPage: a heading is missing, or two pages bear one name."""
+    """The pages of a shelf by name: those of its folder, then those of other packages.
+
+    Another package adds the pages of a module by an entry point: `banach.ir.primitives` takes those of the
+    group `banach.primitives`. Each is tried as it comes. BadPage: a heading is missing, two pages bear one
+    name, or a page from outside does not load, or is wrong.
+    """
+    found = _shelves.get(package)
+    return _load(package) if found is None else found
+
+
+def _load(package: str) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for module in modules(package):
-        for thing in list(vars(module).values()):
-            if not (
-                isinstance(thing, type) and issubclass(thing, Page) and thing.__module__ == module.__name__
-            ):
-                continue
-            if thing.__subclasses__() or thing.__name__.startswith("_"):
-                continue
-            _admit(thing, found)
-    return MappingProxyType(found)
+        for leaf in _leaves(module):
+            _admit(leaf, found)
+    guests = []
+    for point in _points(package):
+        for leaf in _leaves(_imported(point)):
+            _admit(leaf, found)
+            guests.append((point, found[leaf.name]))
+    _shelves[package] = MappingProxyType(found)  # a page is tried on the shelf that it stands on
+    for point, guest in guests:
+        try:
+            guest.accept()
+        except Exception as refusal:
+            del _shelves[package]
+            where = f"{type(guest).__module__}.{type(guest).__name__}, from the entry point {point.name}"
+            raise BadPage(f"{where}: {_why(refusal)}") from refusal
+    return _shelves[package]
+
+
+def _points(package: str) -> Sequence[EntryPoint]:
+    """The entry points of a shelf's group, in the order of their names."""
+    root, *_, shelf = package.split(".")
+    return sorted(entry_points(group=f"{root}.{shelf}"), key=lambda point: (point.name, point.value))
+
+
+def _imported(point: EntryPoint) -> ModuleType:
+    try:
+        module = point.load()
+    except Exception as refusal:
+        raise BadPage(
+            f"the entry point {point.name} = {point.value} does not load: {_why(refusal)}"
+        ) from refusal
+    if not isinstance(module, ModuleType):
+        raise BadPage(f"the entry point {point.name} = {point.value} is no module")
+    return module
+
+
+def _why(refusal: Exception) -> str:
+    return str(refusal) if isinstance(refusal, BadPage) else f"{type(refusal).__name__}: {refusal}"
+
+
+def _leaves(module: ModuleType) -> Iterator[type[Page]]:
+    for thing in list(vars(module).values()):
+        if not (isinstance(thing, type) and issubclass(thing, Page) and thing.__module__ == module.__name__):
+            continue
+        if not thing.__subclasses__() and not thing.__name__.startswith("_"):
+            yield thing
 
 
 def _admit(leaf: type[Page], found: dict[str, Any]) -> None:

@@ -111,15 +111,18 @@ def _transpose(build: Builder, x: Value, permutation: tuple[int, ...]) -> Value:
 def _constants(site: Site) -> Match:
     """The operation and its operands' entries, where it reads constants alone."""
     op = site.op
-    if op.name in ("constant", "broadcast") or op.regions or len(op.types) != 1:
+    if op.regions or len(op.types) != 1 or op.name in ("constant", "broadcast"):
         return None  # a stretched number is better kept as it is
-    makers = [site.maker(v) for v in op.operands]
-    if any(maker is None or maker.name != "constant" for maker in makers):
-        return None
+    makers = []
+    for v in op.operands:
+        maker = site.maker(v)
+        if maker is None or maker.name != "constant":
+            return None
+        makers.append(maker)
     shape = [size for size in site.type.shape if isinstance(size, int)]
     if len(shape) != site.type.rank or not _is_plain(op.attributes):
         return Refusal("a size is known by name only")
-    arrays = [maker.attribute("value").array for maker in makers if maker is not None]
+    arrays = [maker.attribute("value").array for maker in makers]
     entries = math.prod(shape)
     if entries > max(FOLDED, sum(array.size for array in arrays)):
         return Refusal(f"{entries} entries would be stored for {sum(array.size for array in arrays)}")

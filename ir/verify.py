@@ -90,9 +90,9 @@ def _signature_faults(op: Op) -> Iterator[str]:
     """Faults that a page's shape rule may overlook: what its numpy meaning could not be called with."""
     if op.name not in pages(PRIMITIVES):
         return  # typing it says so
-    count, names, regions = _signature(op.name)
+    count, required, names, regions = _signature(op.name)
     given = {key for key, _ in op.attributes}
-    yield from (f"it has no attribute {key}" for key in sorted(names - given))
+    yield from (f"it has no attribute {key}" for key in sorted(required - given))
     yield from (f"its page knows no attribute {key}" for key in sorted(given - names))
     if op.regions and not regions:
         yield "it holds a region, and its page takes none"
@@ -101,14 +101,16 @@ def _signature_faults(op: Op) -> Iterator[str]:
 
 
 @cache
-def _signature(name: str) -> tuple[int | None, frozenset[str], bool]:
-    """How many operands a page takes (None: any number), its attributes, and whether it takes regions."""
+def _signature(name: str) -> tuple[int | None, frozenset[str], frozenset[str], bool]:
+    """How many operands a page takes (None: any number), the attributes that it needs, all that it knows, and
+    whether it takes regions."""
     found = list(signature(page(name).evaluate).parameters.values())
-    named = frozenset(p.name for p in found if p.kind is Parameter.KEYWORD_ONLY)
+    keywords = [p for p in found if p.kind is Parameter.KEYWORD_ONLY]
+    required = frozenset(p.name for p in keywords if p.default is Parameter.empty)
     plain = [p for p in found if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
     regions = any(p.name == "regions" for p in plain)
     free = regions or any(p.kind is Parameter.VAR_POSITIONAL for p in found)
-    return None if free else len(plain), named, regions
+    return None if free else len(plain), required, frozenset(p.name for p in keywords), regions
 
 
 def _fits(default: TensorType, declared: TensorType) -> bool:

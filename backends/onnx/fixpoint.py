@@ -242,5 +242,14 @@ def read_inputs(graph: Graph) -> set[int]:
     needed = set(graph.outputs)
     for op in reversed(graph.ops):
         if any(result in needed for result in op.results):
-            needed.update(op.operands)
+            needed.update(_read(op))
     return {i for i in needed if i < len(graph.inputs)}
+
+
+def _read(op: Op) -> Sequence[int]:
+    """The operands that an operation reads: its regions may not look at all they are given."""
+    first = {"cond": 1, "call": 0, "linear": 0}.get(op.name)  # where those of the regions begin
+    if first is None:
+        return op.operands
+    inner = {i for region in op.regions for i in read_inputs(region)}
+    return [v for i, v in enumerate(op.operands) if i < first or i - first in inner]

@@ -103,6 +103,7 @@ class Multiply(_Binary):
     Source   textbook
     """
 
+    linear_in = ((0,), (1,))
     lowerings = {"onnx": "Mul", "fx": "mul"}
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -132,6 +133,7 @@ class Divide(_Binary):
     Source   textbook
     """
 
+    linear_in = ((0,),)
     lowerings = {"onnx": "Div", "fx": "div"}
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

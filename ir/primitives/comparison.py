@@ -167,6 +167,7 @@ class Select(Primitive):
     """
 
     core = (0, 0, 0)
+    linear_in = ((1, 2),)
     lowerings = {"onnx": "Where", "fx": "where"}
 
     def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:

@@ -89,6 +89,7 @@ class Cast(Primitive):
     """
 
     core = (0,)
+    linear_in = ((0,),)
 
     def types(self, operands: Types, regions: Regions, *, dtype: str) -> Types:
         return (operands[0].with_dtype(dtype),)

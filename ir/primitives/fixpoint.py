@@ -1,4 +1,14 @@
-"""The fixed point: an equation, the algorithm that solves it, and the residual that ends the algorithm."""
+"""The fixed point: an equation, the algorithm that solves it, and the residual that ends the algorithm.
+
+Its derivative is one of four, by the attribute `gradient`. For an equation f with ‖∂f/∂x‖ <= q < 1 near the
+solution, and dx the cotangent that arrives:
+
+    implicit   v = (∂f/∂x)ᵀ v + dx, solved by an iteration of its own: exact, up to the tolerance
+    neumann    v = Σ (∂f/∂x)ᵀ^i dx over i < terms: dc is off by at most q^terms/(1-q) · ‖dx‖ · ‖∂f/∂c‖
+    one_step   v = dx: the same with terms = 1
+    unrolled   the derivative of exactly the steps that were taken, start and other states included; its
+               memory grows with `cap`, the largest number of steps that it can follow
+"""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -6,6 +16,8 @@ from typing import Any, final
 import numpy as np
 
 from banach.ir.graph import Builder, Graph, Value
+from banach.ir.hoist import only, split
+from banach.ir.implicit import MOST, poisoned, series, solve
 from banach.ir.primitive import NotDifferentiable, Regions, Types, Values
 from banach.ir.primitives.regions import (
     AT_MOST,
@@ -22,10 +34,13 @@ from banach.ir.primitives.regions import (
     _lane,
     _list,
     _scattered,
-    floats,
     spread,
 )
 from banach.ir.tensor_type import TensorType, TypeMismatch
+
+NO_EQUATION = "this iteration states no equation"
+NO_OTHER = "only the solution of an iteration has a derivative"
+GRADIENTS = ("implicit", "unrolled", "neumann", "one_step")
 
 
 @final
@@ -38,15 +53,27 @@ class Fix(RegionOp):
              -> final states, iterations: int64, residual: float, status: int64 (0 converged, 1 stopped at
              `most`, 2 r or scale not finite). With `lanes`, everything but tolerance and most may have a
              leading axis of lanes; each lane stops by itself and is frozen from then on
-    Reverse  implicit: v = R[equation](x, c, v)_x + dx is again a fix, and dc = R[equation](x, c, v)_c.
-             States that are no part of the solution, and the residual, have no derivative
+    Reverse  dc = R[equation](x, c, v)_c, with v = R[equation](x, c, v)_x + dx: again a fix, of at most
+             `adjoint_most` steps, NaN if it does not converge. States that are no part of the solution have
+             none. `gradient` asks for another one (see the head of this file): "neumann" with `terms`,
+             "one_step", or "unrolled" with a `cap` (0: the operand `most`, if that is a constant), NaN if
+             there were more steps than that. The residual has no derivative
     Facts    those of the equation
     Source   the implicit function theorem; DESIGN.md, section 4
     """
 
     def types(
-        self, operands: Types, regions: Regions, *, states: int, solution: int, lanes: bool, every: int
+        self,
+        operands: Types,
+        regions: Regions,
+        *,
+        states: int,
+        solution: int,
+        lanes: bool,
+        every: int,
+        **derivative: Any,
     ) -> Types:
+        _check_gradient(**derivative)
         tolerance, most, *given = operands
         step, residual, *equation = regions
         own, captures = given[:states], given[states:]
@@ -79,6 +106,10 @@ class Fix(RegionOp):
         solution: int,
         lanes: bool,
         every: int,
+        gradient: str = "implicit",  # how to differentiate takes no part in the meaning
+        terms: int = 0,
+        cap: int = 0,
+        adjoint_most: int = MOST,
     ) -> Sequence[np.ndarray]:
         step, residual = regions[:2]
         tolerance, most = operands[0], int(operands[1])
@@ -91,9 +122,11 @@ class Fix(RegionOp):
         while k < most and np.any(status == AT_MOST):
             before = fresh = state
             for _ in range(min(every, most - k)):
-                before, fresh = fresh, list(run(step, [np.asarray(k), *fresh, *captures]))
+                with np.errstate(over="ignore", invalid="ignore"):  # it may diverge: the status says so
+                    before, fresh = fresh, list(run(step, [np.asarray(k), *fresh, *captures]))
                 k += 1
-            size, scale = run(residual, [*before, *fresh, *captures])
+            with np.errstate(over="ignore", invalid="ignore"):
+                size, scale = run(residual, [*before, *fresh, *captures])
             going = status == AT_MOST
             state = [np.where(_widen(going, new), new, old) for new, old in zip(fresh, state)]
             measured = np.where(going, size, measured)
@@ -118,26 +151,39 @@ class Fix(RegionOp):
         solution: int,
         lanes: bool,
         every: int,
+        gradient: str = "implicit",
+        terms: int = 0,
+        cap: int = 0,
+        adjoint_most: int = MOST,
     ) -> Cotangents:
+        captures = operands[2 + states :]
+        if any(dy is not None for dy in cotangents[states:]):
+            raise NotDifferentiable(f"{NO_OTHER}, not its residual")
+        if gradient == "unrolled":
+            unrolled, good = follow(build, operands, results[states], regions[0], states, lanes, cap)
+            flow = _filled(cotangents[:states], results[:states], build)
+            flow = flow if good is None else [poisoned(dy, good) for dy in flow]
+            given = [*operands[2 : 2 + states], results[states], *captures, *flow]
+            leaving = build.inline(derive(unrolled), given)
+            return (None, None, *_scattered(leaving, operands[2:]))
         if len(regions) < 3:
-            raise NotDifferentiable(
-                "this iteration states no equation, so its limit has no implicit derivative"
-            )
+            raise NotDifferentiable(f"{NO_EQUATION}, so its limit has no implicit derivative")
         if any(dy is not None for dy in cotangents[solution:]):
-            raise NotDifferentiable(
-                "only the solution of an iteration has a derivative, not its other states"
-            )
-        captures, found = operands[2 + states :], results[:solution]
+            raise NotDifferentiable(f"{NO_OTHER}, not its other states")
+        found = results[:solution]
+        flow = _filled(cotangents[:solution], found, build)
         derivative = derive(regions[2])
         point = [*found, *captures]
-        flow = _filled(cotangents[:solution], found, build)
-        adjoint = _adjoint_equation(derivative, point, flow)
-        given = [operands[0], operands[1], *flow, *point, *flow]
-        regions_ = [_step(adjoint), _residual(adjoint, len(flow), lanes, operands[0].type.dtype), adjoint]
-        shape = {"states": len(flow), "solution": len(flow), "lanes": lanes, "every": 1}
-        *solved, _, _, status = build.emit("fix", given, shape, regions_)
-        solved = [_poisoned(v, status) for v in solved]
-        outward = build.inline(derivative, [*point, *solved])[len(flow) :]
+        parts = split(derivative, [i >= len(point) for i in range(len(derivative.inputs))])
+        held = build.inline(parts.before, point)
+        own = range(len(flow))
+        if gradient == "implicit":
+            product = only(parts.after, own)
+            limits = {"tolerance": operands[0], "most": adjoint_most, "lanes": lanes}
+            v = solve(build, product, held, flow, **limits)
+        else:
+            v = series(build, only(parts.after, own), held, flow, 1 if gradient == "one_step" else terms)
+        outward = build.inline(only(parts.after, range(len(flow), len(parts.after.outputs))), [*v, *held])
         return (None, None, *[None] * states, *_scattered(outward, captures))
 
     def vectorise(
@@ -174,52 +220,67 @@ def _widen(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
     return mask.reshape((*mask.shape, *[1] * (array.ndim - mask.ndim)))
 
 
-def _poisoned(value: Value, status: Value) -> Value:
-    """NaN where the adjoint iteration did not converge: a wrong gradient must not look like a right one."""
-    build = value.builder
-    good = build.op("equal", status, build.zeros(status.type))
-    mask = build.op("reshape", good, shape=(*status.type.shape, *[1] * (value.type.rank - status.type.rank)))
-    one, poison = (build.scalar(x, value.type.dtype) for x in (1.0, float("nan")))
-    # A factor, not a choice between `value` and NaN: the derivative of that choice would be 0, unpoisoned.
-    return value * build.op("select", mask, one, poison)
+def _check_gradient(
+    gradient: str = "implicit", terms: int = 0, cap: int = 0, adjoint_most: int = MOST
+) -> None:
+    if gradient not in GRADIENTS:
+        raise TypeMismatch(f"there is no gradient {gradient!r}; there are {', '.join(GRADIENTS)}")
+    if gradient == "neumann" and terms < 1:
+        raise TypeMismatch(f"a series of {terms} terms is none: give `terms`, at least 1")
+    if cap < 0 or adjoint_most < 0:
+        raise TypeMismatch(f"no number of steps is {min(cap, adjoint_most)}")
 
 
-def _adjoint_equation(derivative: Graph, point: Values, flow: Values) -> Graph:
-    """v, x, c, g ↦ R[equation](x, c, v)_x + g."""
-    inner = Builder(f"adjoint.{derivative.name}")
-    v = [inner.input(f"v.{i}", value.type) for i, value in enumerate(flow)]
-    at = [inner.input(f"at.{i}", value.type) for i, value in enumerate(point)]
-    g = [inner.input(f"g.{i}", value.type) for i, value in enumerate(flow)]
-    back = inner.inline(derivative, [*at, *v])[: len(flow)]
-    return inner.finish({f"v.{i}": a + b for i, (a, b) in enumerate(zip(back, g))})
+def follow(
+    build: Builder,
+    operands: Values,
+    iterations: Value,
+    step: Graph,
+    states: int,
+    lanes: bool,
+    cap: int,
+) -> tuple[Graph, Value | None]:
+    """The steps that were taken, as a scan: states, iterations, captures ↦ states; and whether these are all.
+
+    NotDifferentiable: no bound of their number is known.
+    """
+    most = build.constant_of(operands[1])
+    if not cap and most is None:
+        raise NotDifferentiable(
+            "an unrolled derivative needs to know how many steps there may be: give the attribute `cap`"
+        )
+    length = cap if most is None else min(cap or int(most.array), max(int(most.array), 0))
+    good = None
+    if most is None or length < int(most.array):
+        bound = build.op("broadcast", build.scalar(length, "int64"), shape=iterations.type.shape)
+        good = build.op("less_equal", iterations, bound)
+    inner = Builder(f"unrolled.{step.name}")
+    start = [inner.input(f"s.{i}", v.type) for i, v in enumerate(operands[2 : 2 + states])]
+    taken = inner.input("iterations", iterations.type)
+    held = [inner.input(f"c.{i}", v.type) for i, v in enumerate(operands[2 + states :])]
+    counts = inner.op("count", size=length, dtype="int64")
+    shape = {"states": states, "sequences": 1, "length": length, "reverse": False}
+    body = _taken(step, [*start, taken, *held], states, lanes)
+    found = inner.emit("scan", [*start, counts, taken, *held], shape, [body])
+    return inner.finish({f"s.{i}": v for i, v in enumerate(found[:states])}), good
 
 
-def _step(equation: Graph) -> Graph:
-    """The equation as an algorithm: Picard's iteration."""
-    inner = Builder(f"picard.{equation.name}")
-    inner.input("k", TensorType("int64"))
-    inputs = [inner.input(port.name, port.type, port.default, port.place) for port in equation.inputs]
-    return inner.finish(dict(zip(equation.output_names, inner.inline(equation, inputs))))
-
-
-def _residual(equation: Graph, states: int, lanes: bool, dtype: str) -> Graph:
-    """‖v' - v‖ against ‖g‖, where g are the equation's last inputs."""
-    inner = Builder(f"residual.{equation.name}")
-    own = equation.inputs[:states]
-    old = [inner.input(f"old.{port.name}", port.type) for port in own]
-    new = [inner.input(f"new.{port.name}", port.type) for port in own]
-    held = [inner.input(f"held.{port.name}", port.type) for port in equation.inputs[states:]]
-    size = _total_norm(inner, [a - b for a, b in zip(new, old)], lanes, dtype)
-    return inner.finish({"size": size, "scale": _total_norm(inner, held[len(held) - states :], lanes, dtype)})
-
-
-def _total_norm(build: Builder, values: Sequence[Value], lanes: bool, dtype: str) -> Value:
-    """The Euclidean norm of all values together, lane by lane."""
-    total: Value | None = None
-    for value in floats(values):
-        square = value * value
-        axes = tuple(range(int(lanes) - square.type.rank, 0))
-        part = build.op("cast", build.op("sum", square, axes=axes), dtype=dtype)
-        total = part if total is None else total + part
-    assert total is not None, "an iteration has a state with a tangent"
-    return build.op("sqrt", total)
+def _taken(step: Graph, given: Values, states: int, lanes: bool) -> Graph:
+    """states, k, iterations, captures ↦ the states after step k, or the same where it was not taken."""
+    inner = Builder(f"taken.{step.name}")
+    own = [inner.input(f"s.{i}", v.type) for i, v in enumerate(given[:states])]
+    k = inner.input("k", TensorType("int64"))
+    iterations, *held = (inner.input(f"c.{i}", v.type) for i, v in enumerate(given[states:]))
+    going = inner.op("less", k, iterations)
+    arguments = [k, *own, *held]
+    if not lanes:  # a step that was not taken is not computed
+        stay = Builder("stay")
+        stayed = [stay.input(f"x.{i}", v.type) for i, v in enumerate(arguments)][1 : 1 + states]
+        regions = [step, stay.finish({f"s.{i}": v for i, v in enumerate(stayed)})]
+        fresh = inner.emit("cond", [going, *arguments], {}, regions)
+    else:
+        fresh = []
+        for new, old in zip(inner.inline(step, arguments), own):
+            mask = inner.op("reshape", going, shape=(*going.type.shape, *[1] * (new.type.rank - 1)))
+            fresh.append(inner.op("select", mask, new, old))
+    return inner.finish({f"s.{i}": v for i, v in enumerate(fresh)})

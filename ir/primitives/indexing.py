@@ -38,6 +38,7 @@ class Take(Primitive):
     """
 
     core = None
+    linear_in = ((0,),)
 
     def types(self, operands: Types, regions: Regions, *, axis: int) -> Types:
         x, index = operands
@@ -88,6 +89,7 @@ class ScatterAdd(Primitive):
     """
 
     core = None
+    linear_in = ((0,),)
 
     def types(self, operands: Types, regions: Regions, *, axis: int, size: Size) -> Types:
         x, index = operands

@@ -40,6 +40,7 @@ class Matvec(Primitive):
     """
 
     core = (2, 1)
+    linear_in = ((0,), (1,))
 
     def types(self, operands: Types, regions: Regions) -> Types:
         matrix, x = operands
@@ -87,6 +88,7 @@ class Matmul(Primitive):
     """
 
     core = (2, 2)
+    linear_in = ((0,), (1,))
     lowerings = {"onnx": "MatMul", "fx": "matmul"}
 
     def types(self, operands: Types, regions: Regions) -> Types:

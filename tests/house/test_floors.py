@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("api", "backends", "compiler", "ir", "specs")
 IR = {
     0: "span diagnostic shelf dims tensor_type tensor exact elementary",
-    1: "primitive graph verify text reader rewrite",
-    2: "primitives",
-    3: "evaluate reverse forward vectorise simplify",
+    1: "primitive graph hoist verify text reader rewrite",
+    2: "primitives linearity implicit",
+    3: "evaluate reverse forward vectorise simplify derivatives linear_map lens optimiser polynomial views",
 }
 COMPILER = {
     4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts"

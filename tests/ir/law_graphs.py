@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -141,9 +142,9 @@ def scan_case(backwards: bool) -> Case:
 
 
 def equation(x: Value, y: Value, w: Value, b: Value) -> dict[str, Value]:
-    """x = 0.5·tanh(0.4 W x + b·y), y = 0.3·sin(Σx) + 0.2·y: a contraction for the W, b used here."""
+    """x = 0.5·tanh(0.4 W x + b·y), y = 0.3·sin(Σx + 1) + 0.2·y: a contraction for the W, b used here."""
     x_next = 0.5 * fn("tanh", 0.4 * apply(w, x) + b * y)
-    return {"x": x_next, "y": 0.3 * fn("sin", total(x)) + 0.2 * y}
+    return {"x": x_next, "y": 0.3 * fn("sin", total(x) + 1.0) + 0.2 * y}
 
 
 def distance(*pairs: tuple[Value, Value]) -> dict[str, Value]:
@@ -153,7 +154,16 @@ def distance(*pairs: tuple[Value, Value]) -> dict[str, Value]:
     return {"size": size, "scale": size.builder.zeros(size.type) + 1.0}
 
 
-def solve(x: Value, y: Value, w: Value, b: Value, damped: bool = False, every: int = 1) -> tuple[Value, ...]:
+def solve(
+    x: Value,
+    y: Value,
+    w: Value,
+    b: Value,
+    damped: bool = False,
+    every: int = 1,
+    most: int = MOST,
+    **derivative: Any,
+) -> tuple[Value, ...]:
     """The `fix` of `equation`: by Picard's iteration, or damped, with the last y kept as a third state."""
     own = {"x": x.type, "y": y.type}
     held = {"w": w.type, "b": b.type}
@@ -166,7 +176,7 @@ def solve(x: Value, y: Value, w: Value, b: Value, damped: bool = False, every: i
         return {"x": 0.7 * fresh["x"] + 0.3 * x, "y": 0.6 * fresh["y"] + 0.4 * y, "z": y}
 
     build = x.builder
-    given = [build.scalar(TOLERANCE, "float64"), build.scalar(MOST, "int64"), x, y]
+    given = [build.scalar(TOLERANCE, "float64"), build.scalar(most, "int64"), x, y]
     if damped:
         given.append(y)
         step = closed("damped", damp, k=INT, **own, z=y.type, **held)
@@ -183,15 +193,34 @@ def solve(x: Value, y: Value, w: Value, b: Value, damped: bool = False, every: i
         **held,
     )
     stated = closed("equation", equation, **own, **held)
-    attributes = {"states": len(keys), "solution": 2, "lanes": False, "every": every}
+    attributes = {"states": len(keys), "solution": 2, "lanes": False, "every": every, **derivative}
     return build.emit("fix", [*given, w, b], attributes, [step, measured, stated])
 
 
-def fix_case(damped: bool = False, every: int = 1, report: bool = False) -> Case:
+def linear_case() -> Case:
+    """x ↦ W x·c beside a scan that is linear in its start, on x², so that the derivative has a point."""
+    types = {"w": real(2, 2), "c": real(2), "rows": real(3, 2)}
+    step = closed("step", lambda s, r, w: {"s": r * apply(w, s)}, s=real(2), r=real(2), w=real(2, 2))
+
+    def map(x: Value, w: Value, c: Value, rows: Value) -> dict[str, Value]:
+        shape = {"states": 1, "sequences": 1, "length": 3, "reverse": False}
+        (last,) = x.builder.emit("scan", [x, rows, w], shape, [step])
+        return {"y": apply(w, x) * c - x, "last": last + x.builder.zeros(x.type)}
+
+    region = closed("map", map, x=real(2), **types)
+
+    def body(x: Value, w: Value, c: Value, rows: Value) -> dict[str, Value]:
+        y, last = x.builder.emit("linear", [x * x, w, c, rows], {"inputs": 1}, [region])
+        return {"y": y, "last": last * last}
+
+    return Case(closed("mapped", body, x=real(2), **types), draws((2,), (2, 2), (2,), (3, 2)))
+
+
+def fix_case(damped: bool = False, every: int = 1, report: bool = False, **options: Any) -> Case:
     """`report` adds iterations, residual and status, which have no derivative."""
 
     def body(x: Value, y: Value, w: Value, b: Value) -> dict[str, Value]:
-        found = solve(x, y, w, b, damped, every)
+        found = solve(x, y, w, b, damped, every, **options)
         told = dict(zip(("iterations", "residual", "status"), found[-3:])) if report else {}
         return {"x": found[0], "y": found[1], **told}
 
@@ -276,8 +305,10 @@ def region_cases() -> dict[str, Case]:
         "scan-reversed": scan_case(True),
         "fix": fix_case(),
         "fix-damped": fix_case(damped=True, every=3),
+        "fix-unrolled": fix_case(damped=True, every=3, most=7, gradient="unrolled"),
         "fix-in-scan": fix_in_scan_case(),
         "scan-in-call": scan_in_call_case(),
+        "linear": linear_case(),
         "scan-in-fix": scan_in_fix_case(),
     }
 

@@ -243,19 +243,23 @@ def _steepest(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarra
 
 
 def check_linear(name: str, sample: Sample) -> None:
-    """A page that calls itself linear is: f(αx + βy) = αf(x) + βf(y), in all its operands together."""
-    if not page(name).linear:
-        return
+    """f(αx + βy) = αf(x) + βf(y), in each group of operands in which a page calls itself linear."""
+    for group in page(name).linear_groups(len(sample.operands)):
+        _check_group(name, sample, group)
+
+
+def _check_group(name: str, sample: Sample, group: Sequence[int]) -> None:
     source = random()
 
     def other() -> Arrays:
-        return [source.standard_normal(x.shape) if x.dtype.kind == "f" else x for x in sample.operands]
+        moves = [i in group and x.dtype.kind == "f" for i, x in enumerate(sample.operands)]
+        return [source.standard_normal(x.shape) if m else x for x, m in zip(sample.operands, moves)]
 
     def f(operands: Arrays) -> np.ndarray:
         return np.asarray(page(name).evaluate(*operands, **sample.attributes))
 
     x, y = other(), other()
-    mixed = [2.0 * a - 0.3 * b if a.dtype.kind == "f" else a for a, b in zip(x, y)]
+    mixed = [a if a is b else 2.0 * a - 0.3 * b for a, b in zip(x, y)]
     close([f(mixed)], [2.0 * f(x) - 0.3 * f(y)], 1e-12, f"{name} is linear")
 
 

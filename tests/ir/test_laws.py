@@ -42,13 +42,14 @@ def laned(case: Case, lanes: tuple[bool, ...]) -> Case:
 
 
 REGIONS["fix-laned"] = laned(fix_case(damped=True), (True, False, False, True))
+REGIONS["fix-unrolled-laned"] = laned(fix_case(most=6, gradient="unrolled"), (True, False, False, True))
 REGIONS["fix-laned-weights"] = laned(fix_case(), (False, True, True, False))
 
 
 def test_every_page_has_a_sample() -> None:
     missing = [name for name in plain_pages() if not list(page(name).samples())]
     assert not missing
-    held = {"call", "cond", "scan", "while", "fix"}
+    held = {"call", "linear", "cond", "scan", "while", "fix"}
     assert set(pages(PRIMITIVES)) - set(plain_pages()) == held, (
         "law_graphs.py has no graph for a new region op"
     )

@@ -151,6 +151,8 @@ FACTS = [
     ("matvec", "gain", lambda self, index, operands: Interval.of(1), laws.check_gain),
     ("multiply", "linear", True, laws.check_linear),
     ("sin", "linear", True, laws.check_linear),
+    ("divide", "linear_in", ((0,), (1,)), laws.check_linear),
+    ("multiply", "linear_in", ((0, 1),), laws.check_linear),
     ("square", "decompose", lambda self, build, x: x * x * x, laws.check_decompose),
     ("less", "types", lambda self, operands, regions: operands[:1], laws.check_types),
     ("sum", "types", lambda self, operands, regions, axes: operands, laws.check_types),

@@ -12,6 +12,7 @@ from law_graphs import Case, closed, draws, fn, layer, random, real
 from banach.ir.evaluate import evaluate
 from banach.ir.graph import Builder, Graph, Value
 from banach.ir.reverse import reverse
+from banach.ir.verify import verify
 
 VECTOR = real(3)
 UNARY, BINARY = ("sin", "tanh", "sigmoid", "square", "negate"), ("add", "multiply", "subtract")
@@ -126,6 +127,17 @@ def test_reverse_grows_in_step_with_the_graph(call: bool) -> None:
     step = (sizes[20] - sizes[10]) // 10
     assert sizes[1000] == sizes[10] + 990 * step
     assert step <= (6 if call else 20)
+
+
+def test_a_graph_put_in_on_another_shape_is_typed_anew() -> None:
+    inner = closed("f", lambda x: {"y": fn("sin", x) * x}, x=VECTOR)
+
+    def body(x: Value) -> dict[str, Value]:
+        return {"y": x.builder.inline(inner, [x])[0]}
+
+    whole = closed("g", body, x=real(2, 3))
+    verify(whole)
+    assert whole.output_types == (real(2, 3),)
 
 
 def test_reverse_does_not_recurse_along_the_graph() -> None:

@@ -80,7 +80,8 @@ def test_every_lane_of_a_fix_stops_by_itself(batch: int, size: Size | None, damp
     lanes = (True, False, True, True)
     graph, marks = vectorise(case.graph, lanes, batch if size is None else size)
     arguments = stacked(case, lanes, batch)
-    arguments[2] = arguments[2] * np.linspace(0.2, 1.5, batch)[:, None, None]  # some lanes are slower
+    spread = np.linspace(0.2, 3.5, batch)  # some lanes are slower
+    arguments[2], arguments[3] = arguments[2] * spread[:, None, None], arguments[3] * spread
     x, y, iterations, _, status = evaluate(graph, arguments)
     assert all(marks)
     assert len(set(iterations)) == (1 if batch == 1 else 3)
