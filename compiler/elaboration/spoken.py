@@ -90,10 +90,22 @@ def speak(
             raise refuse(WRONG_KIND, f"`{name}` does not take {describe(argument)}", span)
     rank = arithmetic.type_of(arguments[0], context.scope).rank
     attributes = {key: _attribute(name, key, keywords.get(key), rank, context, span) for key in wanted}
-    given = (
-        arguments if many else [_whole(a) if p.name == "index" else a for p, a in zip(operands, arguments)]
-    )
+    if name in ("solve", "solve_triangular") and arithmetic.type_of(arguments[1], context.scope).rank == 1:
+        return _of_column(name, arguments, attributes, context, span)
+    pairs = zip(operands, arguments)
+    given = arguments if many else [_whole(a) if p.name == "index" else a for p, a in pairs]
     return arithmetic.apply(name, given, context.scope, span, **attributes)
+
+
+def _of_column(
+    name: str, arguments: Sequence[Any], attributes: Mapping[str, Any], context: Context, span: Span
+) -> Any:
+    """A system with one right-hand side: a vector in, a vector out."""
+    matrix, vector = arguments
+    (size,) = arithmetic.type_of(vector, context.scope).shape
+    column = arithmetic.apply("reshape", [vector], context.scope, span, shape=(size, 1))
+    found = arithmetic.apply(name, [matrix, column], context.scope, span, **attributes)
+    return arithmetic.apply("reshape", [found], context.scope, span, shape=(size,))
 
 
 def _whole(thing: Any) -> Any:
