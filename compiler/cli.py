@@ -76,6 +76,8 @@ def _parser() -> _Parser:
     compile_.add_argument("spec")
     compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
     compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
+    _passes(compile_)
+    compile_.add_argument("--explain-passes", action="store_true", help="what the optimisation did, and why not more")
     compile_.add_argument("--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model")
 
     run = command("run", _run, "runs a spec or a compiled model")
@@ -98,12 +100,32 @@ def _parser() -> _Parser:
 
     graph = command("graph", _graph, "the graph of a spec")
     graph.add_argument("spec")
-    graph.add_argument("--stage", choices=("elaborated", "reverse"), default="elaborated")
+    graph.add_argument("--stage", choices=("elaborated", "reverse", "optimised"), default="elaborated")
+    _passes(graph)
     graph.add_argument("-o", "--output")
 
     doctor = command("doctor", _doctor, "what is installed, and what works")
     doctor.add_argument("--json", action="store_true")
     return parser
+
+
+def _passes(command: argparse.ArgumentParser) -> None:
+    regroup = "let passes regroup sums and products: fewer operations, other rounding"
+    command.add_argument("--reassociate", action="store_true", help=regroup)
+    spaced = "look at the residual every M steps only, or as often as pays: up to M - 1 steps more"
+    command.add_argument("--check-every", type=_spacing, metavar="M|auto", help=spaced)
+
+
+def _spacing(text: str) -> Any:
+    if text != "auto" and not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, or auto, not {text}")
+    return text if text == "auto" else int(text)
+
+
+def _options(options: Any) -> Any:
+    from banach.compiler.optimisation import Options
+
+    return Options(options.reassociate, options.check_every)
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -138,7 +160,11 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
         if not colon or not inputs:
             raise SpecError([Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")])
         target = model.reverse(output, inputs.split(","))
-    target.compile(options.output, to=options.to)
+    target.compile(options.output, to=options.to, options=_options(options))
+    if options.explain_passes:
+        from banach.compiler.optimise import explain
+
+        print(explain(target.optimised(_options(options)).journal))
     for certificate in model.report.certificates.values():
         print(telling.certificate(certificate, False))
     print(f"wrote {options.output}{_size(Path(options.output))}")
@@ -218,8 +244,13 @@ def _graph(options: Any, texts: dict[str, str]) -> int:
     from banach.ir.reverse import reverse
     from banach.ir.text import print_graph
 
-    graph = _load(options.spec, texts).graph
-    text = print_graph(reverse(graph) if options.stage == "reverse" else graph)
+    model = _load(options.spec, texts)
+    stages: dict[str, Callable[[], Any]] = {
+        "elaborated": lambda: model.graph,
+        "reverse": lambda: reverse(model.graph),
+        "optimised": lambda: model.optimised(_options(options)).graph,
+    }
+    text = print_graph(stages[options.stage]())
     if options.output:
         Path(options.output).write_text(text, encoding="utf-8")
         print(f"wrote {options.output}")

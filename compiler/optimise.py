@@ -1,10 +1,11 @@
 """From a graph to a cheaper one of the same meaning: every pass of compiler/optimisations, in their order."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from time import perf_counter
 
+from banach.compiler.certificate import Certificate
 from banach.compiler.optimisation import Options, Pass, count
 from banach.ir.graph import Graph, Port
 from banach.ir.rewrite import Effect, Entry, Journal
@@ -55,14 +56,21 @@ class Optimised:
     graph: Graph
     journal: tuple[Run, ...]
 
-    def trips(self, solve: str, bound: int) -> int:
-        """The bound on the steps of a solve, given that of its iteration: checks come only every so often."""
-        every = 1
+    def bounded(self, certificate: Certificate) -> Certificate:
+        """A certificate whose bound on the steps counts those after the last check too."""
+        if certificate.iterations is None:
+            return certificate
+        every = self.every(certificate.solve)
+        return replace(certificate, iterations=-(-certificate.iterations // every) * every)
+
+    def every(self, solve: str) -> int:
+        """How many steps a solve takes for one check."""
+        ports = self.graph.inputs
         for op in self.graph.ops:
-            if op.name == "fix" and op.operands[0] < len(self.graph.inputs):
-                name = self.graph.inputs[op.operands[0]].name
-                every = op.attribute("every") if name == f"{solve}.tolerance" else every
-        return -(-bound // every) * every
+            if op.name == "fix" and op.operands[0] < len(ports):
+                if ports[op.operands[0]].name == f"{solve}.tolerance":
+                    return op.attribute("every")
+        return 1
 
 
 def optimise(
@@ -124,14 +132,18 @@ def _run(page: Pass, graph: Graph, options: Options, weights: frozenset[str]) ->
     seconds = perf_counter() - begun
     fired, refused = tuple(journal.fired), tuple(journal.refused)
     after = count(fresh)
-    return fresh, Run(page.name, page.effect, before, after, seconds, fired, refused, journal.shared, skipped, lost)
+    return fresh, Run(
+        page.name, page.effect, before, after, seconds, fired, refused, journal.shared, skipped, lost
+    )
 
 
 def _missing(weights: frozenset[str], graph: Graph) -> frozenset[str]:
     """The digests that no constant has. A verifier knows a matrix in either orientation, and so do we."""
     if not weights:
         return weights
-    tensors = {t.digest: t for part in graph.walk() for t in (*part.constants().values(), *_defaults(part.inputs))}
+    tensors = {
+        t.digest: t for part in graph.walk() for t in (*part.constants().values(), *_defaults(part.inputs))
+    }
     missing = weights - tensors.keys()
     if not missing:
         return missing

@@ -35,7 +35,9 @@ def _spaced(graph: Graph, options: Options, journal: Journal) -> Graph:
     if not any(op.name == "fix" for op in graph.ops):
         return graph
     ops = tuple(_chosen(op, graph, options, journal) if op.name == "fix" else op for op in graph.ops)
-    return graph if ops == graph.ops else Graph(graph.name, graph.inputs, ops, graph.outputs, graph.output_names)
+    return (
+        graph if ops == graph.ops else Graph(graph.name, graph.inputs, ops, graph.outputs, graph.output_names)
+    )
 
 
 def _chosen(op: Op, graph: Graph, options: Options, journal: Journal) -> Op:

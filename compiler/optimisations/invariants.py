@@ -9,7 +9,12 @@ from banach.ir.graph import Graph, Op, Port, unused
 from banach.ir.rewrite import Journal
 from banach.ir.tensor_type import TensorType
 
-FREE = ("constant", "broadcast", "count", "extent")  # they cost memory, not time: better made where they are read
+FREE = (
+    "constant",
+    "broadcast",
+    "count",
+    "extent",
+)  # they cost memory, not time: better made where they are read
 TRAPS = ("divide", "remainder")  # of integers: by zero they end the process, and the loop may not run at all
 
 
@@ -24,7 +29,7 @@ class Invariants(Pass):
                step needs anyway, and its derivative flows through that
     """
 
-    after = ("sharing", "branches")
+    after = ("sharing", "branches", "products", "sums")
 
     def run(self, graph: Graph, options: Options, journal: Journal) -> Graph:
         return inside_out(graph, lambda part: _outwards(part, journal))
@@ -158,7 +163,9 @@ def _bring(body: _Body, value: int, outside: _Outside) -> int:
     pending = [value]
     while pending:
         top = pending[-1]
-        missing = [v for v in body.makers[top].operands if v not in body.outer] if top not in body.outer else []
+        missing = (
+            [v for v in body.makers[top].operands if v not in body.outer] if top not in body.outer else []
+        )
         if missing:
             pending.extend(missing)
             continue
