@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from banach.ir.graph import Graph, Op
+from banach.ir.graph import Graph, Op, prune
 from banach.ir.rewrite import Effect, Entry, Journal
 from banach.ir.shelf import Page
 from banach.ir.tensor_type import TensorType
@@ -121,6 +121,12 @@ def with_attributes(op: Op, changed: Mapping[str, Any]) -> Op:
 def count(graph: Graph) -> int:
     """The operations of a graph and of every region below it."""
     return sum(len(part.ops) for part in graph.walk())
+
+
+def pruned(graph: Graph) -> Graph:
+    """The graph without dead operations; the graph itself if there are none."""
+    fresh = prune(graph)
+    return graph if len(fresh.ops) == len(graph.ops) else fresh
 
 
 def reads(graph: Graph) -> list[int]:

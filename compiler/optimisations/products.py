@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
-from banach.compiler.optimisation import Copy, Options, Pass, inside_out, note, reads
-from banach.ir.graph import Graph, Op, prune
+from banach.compiler.optimisation import Copy, Options, Pass, inside_out, note, pruned, reads
+from banach.ir.graph import Graph, Op
 from banach.ir.rewrite import Effect, Journal
 from banach.ir.simplify import GROWTH, LARGEST
 from banach.ir.tensor import Tensor
@@ -58,10 +58,13 @@ _Form = _Linear | _Affine
 def _multiplied(graph: Graph, journal: Journal) -> Graph:
     if not any(op.name in ("matvec", "matmul") for op in graph.ops):
         return graph
-    sweep = _Sweep(graph, journal)
-    for op in graph.ops:
-        sweep.settle(op)
-    return prune(sweep.copy.finish()) if sweep.fused else graph
+    while True:  # what has become dead no longer reads anything, so there may be more to do
+        sweep = _Sweep(pruned(graph), journal)
+        for op in sweep.graph.ops:
+            sweep.settle(op)
+        if not sweep.fused:
+            return sweep.graph
+        graph = sweep.copy.finish()
 
 
 class _Sweep:

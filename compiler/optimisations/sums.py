@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from banach.compiler.optimisation import Copy, Options, Pass, inside_out, note, reads
+from banach.compiler.optimisation import Copy, Options, Pass, inside_out, note, pruned, reads
 from banach.ir.graph import Graph, Op
 from banach.ir.rewrite import Effect, Journal
 from banach.ir.tensor import Tensor
@@ -57,6 +57,12 @@ class _Sum:
 def _collected(graph: Graph, journal: Journal) -> Graph:
     if not any(op.name in _SIGNS for op in graph.ops):
         return graph
+    while (fresh := _once(pruned(graph), journal)) is not graph:  # what has become dead reads nothing any more
+        graph = fresh
+    return graph
+
+
+def _once(graph: Graph, journal: Journal) -> Graph:
     constants = {v: tensor.array for v, tensor in graph.constants().items()}
     plain = _plain(graph, constants)
     inner = _inner(graph, plain)
