@@ -58,7 +58,9 @@ _Form = _Linear | _Affine
 def _multiplied(graph: Graph, journal: Journal) -> Graph:
     if not any(op.name in ("matvec", "matmul") for op in graph.ops):
         return graph
+    told = len(journal.refused)
     while True:  # what has become dead no longer reads anything, so there may be more to do
+        del journal.refused[told:]
         sweep = _Sweep(pruned(graph), journal)
         for op in sweep.graph.ops:
             sweep.settle(op)

@@ -57,7 +57,9 @@ class _Sum:
 def _collected(graph: Graph, journal: Journal) -> Graph:
     if not any(op.name in _SIGNS for op in graph.ops):
         return graph
+    told = len(journal.refused)
     while (fresh := _once(pruned(graph), journal)) is not graph:  # what has become dead reads nothing any more
+        del journal.refused[told:]
         graph = fresh
     return graph
 
