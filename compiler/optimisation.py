@@ -56,12 +56,12 @@ class Copy:
 
     def keep(self, op: Op, regions: Sequence[Graph] | None = None) -> None:
         """Copies the next operation of the graph."""
-        kept = op.regions if regions is None else tuple(regions)
-        self.at.extend(self.add(replace(op, operands=self.moved(op.operands), regions=kept)))
+        fresh = op if regions is None else replace(op, regions=tuple(regions))
+        self.at.extend(self.add(fresh, self.moved(op.operands)))
 
-    def add(self, op: Op) -> range:
-        """Adds an operation whose operands have new numbers already; its results."""
-        made = replace(op, first=self.next)
+    def add(self, op: Op, operands: tuple[int, ...] | None = None) -> range:
+        """Adds an operation, with operands that have new numbers; its results."""
+        made = op.moved(op.operands if operands is None else operands, self.next)
         self.ops.append(made)
         self.next += len(op.types)
         return made.results
@@ -70,11 +70,12 @@ class Copy:
         """Adds the operations of a region, reading `operands` for its inputs; its outputs."""
         known = list(operands)
         for op in graph.ops:
-            known.extend(self.add(replace(op, operands=tuple(known[v] for v in op.operands))))
+            known.extend(self.add(op, tuple(known[v] for v in op.operands)))
         return [known[v] for v in graph.outputs]
 
     def moved(self, values: Iterable[int]) -> tuple[int, ...]:
-        return tuple(self.at[v] for v in values)
+        at = self.at
+        return tuple([at[v] for v in values])
 
     def finish(self) -> Graph:
         return replace(self.graph, ops=tuple(self.ops), outputs=self.moved(self.graph.outputs))

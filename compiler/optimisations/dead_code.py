@@ -44,7 +44,7 @@ def _swept(graph: Graph, journal: Journal) -> Graph:
     copy = Copy(graph)
     moved = dict(enumerate(range(len(graph.inputs))))
     for op, left, results in reversed(kept):
-        fresh = copy.add(replace(left, operands=tuple(moved[v] for v in left.operands)))
+        fresh = copy.add(left, tuple(moved[v] for v in left.operands))
         moved.update((op.first + result, new) for result, new in zip(results, fresh))
     return replace(graph, ops=tuple(copy.ops), outputs=tuple(moved[v] for v in graph.outputs))
 
@@ -165,7 +165,7 @@ def _restricted(region: Graph, inputs: Sequence[int], outputs: Sequence[int]) ->
     copy = Copy(region, len(inputs))
     moved = {old: new for new, old in enumerate(inputs)}
     for op in reversed(kept):
-        moved.update(zip(op.results, copy.add(replace(op, operands=tuple(moved[v] for v in op.operands)))))
+        moved.update(zip(op.results, copy.add(op, tuple(moved[v] for v in op.operands))))
     return Graph(
         region.name,
         tuple(region.inputs[i] for i in inputs),

@@ -1,6 +1,5 @@
 """Common subexpressions, those with regions too."""
 
-from dataclasses import replace
 from typing import Any, final
 
 from banach.compiler.optimisation import Copy, Options, Pass, inside_out, key
@@ -39,7 +38,7 @@ def _shared(graph: Graph, journal: Journal) -> Graph:
         operands = copy.moved(op.operands)
         own = key(op, operands, map(id, op.regions))
         if own not in known:
-            known[own] = copy.add(replace(op, operands=operands))
+            known[own] = copy.add(op, operands)
         copy.at.extend(known[own])
     if len(copy.ops) == len(graph.ops):
         return graph

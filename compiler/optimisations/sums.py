@@ -1,6 +1,6 @@
 """Sums of many terms."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -9,7 +9,7 @@ from banach.compiler.optimisation import Copy, Options, Pass, inside_out, note, 
 from banach.ir.graph import Graph, Op
 from banach.ir.rewrite import Effect, Journal
 from banach.ir.tensor import Tensor
-from banach.ir.tensor_type import TensorType, broadcast, numpy_dtype
+from banach.ir.tensor_type import broadcast, numpy_dtype
 
 _SIGNS = {"add": (1, 1), "subtract": (1, -1), "negate": (-1,)}
 
@@ -58,7 +58,9 @@ def _collected(graph: Graph, journal: Journal) -> Graph:
     if not any(op.name in _SIGNS for op in graph.ops):
         return graph
     told = len(journal.refused)
-    while (fresh := _once(pruned(graph), journal)) is not graph:  # what has become dead reads nothing any more
+    while (
+        fresh := _once(pruned(graph), journal)
+    ) is not graph:  # what has become dead reads nothing any more
         del journal.refused[told:]
         graph = fresh
     return graph
@@ -134,7 +136,7 @@ def _total(op: Op, sums: dict[int, _Sum], constants: dict[int, np.ndarray]) -> _
 def _unchanged(total: _Sum, root: Op, copy: Copy) -> None:
     """Copies the operations of a sum as they were; those below the root have waited until now."""
     for old in sorted(total.ops, key=lambda op: op.first):
-        (made,) = copy.add(replace(old, operands=copy.moved(old.operands)))
+        (made,) = copy.add(old, copy.moved(old.operands))
         if old is root:
             copy.at.append(made)
         else:

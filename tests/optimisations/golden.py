@@ -156,7 +156,9 @@ def page(name: str) -> str:
     lines = [f"fired    {e.rule} at {e.op} in {e.graph}" for e in journal.fired]
     lines += [f"refused  {e.rule} at {e.op} in {e.graph}: {e.reason}" for e in journal.refused]
     lines += [f"shared   {journal.shared}"] if journal.shared else []
-    return "\n".join([f"# before\n{print_graph(before)}", f"# after\n{print_graph(after)}", "# journal", *lines, ""])
+    return "\n".join(
+        [f"# before\n{print_graph(before)}", f"# after\n{print_graph(after)}", "# journal", *lines, ""]
+    )
 
 
 if __name__ == "__main__":

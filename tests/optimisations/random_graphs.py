@@ -110,7 +110,10 @@ class _Grower:
 
         def distance(*all: Value) -> dict[str, Value]:
             gap = all[0].builder.op("norm", all[3] - all[0], axes=(-1,))
-            return {"size": gap, "scale": all[0].builder.op("norm", all[6] + all[7] * all[6], axes=(-1,)) + 1.0}
+            return {
+                "size": gap,
+                "scale": all[0].builder.op("norm", all[6] + all[7] * all[6], axes=(-1,)) + 1.0,
+            }
 
         residual = closed("residual", distance, **{f"x{i}": real(SIZE) for i in range(8)})
         equation = self.region("equation", 1, 1, 2)

@@ -169,7 +169,11 @@ def test_a_weight_of_a_certificate_is_not_lost_unasked() -> None:
     assert "multiply" not in [op.name for op in optimise(graph).graph.ops]
     turned = closed(
         "f",
-        lambda x: {"y": x.builder.op("matvec", x.builder.op("transpose", x.builder.constant(weight), permutation=(-1, -2)), x)},
+        lambda x: {
+            "y": x.builder.op(
+                "matvec", x.builder.op("transpose", x.builder.constant(weight), permutation=(-1, -2)), x
+            )
+        },
         x=real(2),
     )
     assert "transpose" not in [op.name for op in optimise(turned, weights={weight.digest}).graph.ops]
