@@ -92,7 +92,9 @@ def cpu(command: list[str]) -> float:
         before = os.times()
         subprocess.run(command, check=True, capture_output=True)
         after = os.times()
-        spent.append(after.children_user - before.children_user + after.children_system - before.children_system)
+        spent.append(
+            after.children_user - before.children_user + after.children_system - before.children_system
+        )
     return min(spent)
 
 
@@ -111,7 +113,9 @@ def main() -> None:
     print(f"{told} the budget of {BUDGET:.0f} µs per operation")
     floor = cpu([sys.executable, "-c", "import numpy, pydantic, yaml"])
     check = cpu([sys.executable, "-m", "banach.compiler", "check", str(LASSO)])
-    print(f"\nbanach check lasso.yaml {check:.2f} s, its imports alone {floor:.2f} s: {check / floor:.2f} times")
+    print(
+        f"\nbanach check lasso.yaml {check:.2f} s, its imports alone {floor:.2f} s: {check / floor:.2f} times"
+    )
 
 
 if __name__ == "__main__":

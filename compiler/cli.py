@@ -112,7 +112,7 @@ def _parser() -> _Parser:
 def _passes(command: argparse.ArgumentParser) -> None:
     regroup = "let passes regroup sums and products: fewer operations, other rounding"
     command.add_argument("--reassociate", action="store_true", help=regroup)
-    spaced = "look at the residual every M steps only, or as often as pays: up to M - 1 steps more"
+    spaced = "look at the residual every M steps only, or as often as pays: fewer checks, more steps"
     command.add_argument("--check-every", type=_spacing, metavar="M|auto", help=spaced)
 
 

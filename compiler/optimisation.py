@@ -15,7 +15,7 @@ class Options:
     """What passes may do beyond what leaves every number as it is.
 
     `reassociate` lets them regroup sums and products, which changes rounding. `check_every` looks at the
-    residual of a solve only every so many steps, which may add that many less one; "auto" chooses by cost.
+    residual of a solve only every so many steps, so it may take more of them; "auto" chooses by cost.
     """
 
     reassociate: bool = False

@@ -67,9 +67,9 @@ class Optimised:
         """How many steps a solve takes for one check."""
         ports = self.graph.inputs
         for op in self.graph.ops:
-            if op.name == "fix" and op.operands[0] < len(ports):
-                if ports[op.operands[0]].name == f"{solve}.tolerance":
-                    return op.attribute("every")
+            tolerance = op.operands[0] if op.name == "fix" else len(ports)
+            if tolerance < len(ports) and ports[tolerance].name == f"{solve}.tolerance":
+                return op.attribute("every")
         return 1
 
 
@@ -105,7 +105,7 @@ def optimise(
 
 @cache
 def order() -> tuple[str, ...]:
-    """The passes, each after those that its page names; among equals, by name. BadPage: they go in a circle."""
+    """The passes, each after those that its page names; else by name. BadPage: they go in a circle."""
     shelf = pages(PASSES)
     found: list[str] = []
     while len(found) < len(shelf):
@@ -155,7 +155,7 @@ def _defaults(ports: Sequence[Port]) -> list[Tensor]:
 
 
 def explain(journal: Sequence[Run]) -> str:
-    """The journal as text: a line for every run that did something or was refused, and what its rules said."""
+    """The journal as text: a line for every run, and below it what its rules did and refused."""
     lines = [f"{'pass':16}{'ops':>14}{'ms':>9}  certificate"]
     for run in journal:
         ops = f"{run.before} -> {run.after}" if run.before != run.after else str(run.before)

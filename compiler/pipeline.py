@@ -191,7 +191,8 @@ def loads(text: str | Mapping[str, Any], name: str = "spec.yaml", folder: str | 
 
 
 def _optimised(graph: Graph, model: Model, options: Options) -> Optimised:
-    return optimise(graph, options, {digest for c in model.report.certificates.values() for digest in _weights(c.evidence())})
+    evidence = [c.evidence() for c in model.report.certificates.values()]
+    return optimise(graph, options, set(_weights(evidence)))
 
 
 def _weights(evidence: Any) -> Iterator[str]:

@@ -199,7 +199,8 @@ def _handed(body: _Body, handed: Sequence[int], ports: Sequence[TensorType]) -> 
         taken.add(name)
         extra.append(Port(name, type))
     first = len(region.inputs)
-    read = {value: first + handed.index(body.outer[value]) for value in body.front}
+    place = {outer: first + i for i, outer in enumerate(handed)}
+    read = {value: place[body.outer[value]] for value in body.front}
     copy = Copy(region, first + len(extra))
     needed = _needed(region, read)
     for op in region.ops:

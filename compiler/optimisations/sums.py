@@ -112,7 +112,7 @@ def _inner(graph: Graph, plain: set[int]) -> set[int]:
 
 
 def _total(op: Op, sums: dict[int, _Sum], constants: dict[int, np.ndarray]) -> _Sum:
-    """The sum that an operation gives. The larger part takes up the smaller, so that long chains stay cheap."""
+    """The sum that an operation gives. The larger part takes up the smaller: long chains stay cheap."""
     parts = [(sums.pop(v, None), v, sign) for v, sign in zip(op.operands, _SIGNS[op.name])]
     total, turn = max(
         ((part, sign) for part, _, sign in parts if part is not None),

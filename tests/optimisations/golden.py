@@ -1,4 +1,4 @@
-"""The golden pages of the passes: small graphs before and after. `python tests/optimisations/golden.py` writes them."""
+"""The golden pages of the passes: small graphs before and after. Run as a script, it writes them."""
 
 import sys
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def sharing() -> Graph:
 
 
 def _solve(x: Value, a: Value, b: Value, spare: bool) -> tuple[Value, ...]:
-    """x = 0.5·tanh(x) + sin(a)·b; with `spare`, two states that nobody asks for, one of them in the residual."""
+    """x = 0.5·tanh(x) + sin(a)·b; with `spare`, two states that nobody asks for, one is in the residual."""
     extra = {"t": real(2), "u": real(2)} if spare else {}
     held = {"a": real(2), "b": real(2)}
 

@@ -53,7 +53,9 @@ class _Grower:
     def number(self) -> Value:
         x, kind = self.pick(), self.random.integers(6)
         c = self.build.constant(np.asarray(self.random.standard_normal()))
-        return [x + 0.0, x * 1.0, x + c + 2.0, x + self.pick() + x, -(-x), x - (-self.pick())][kind]
+        return [x + 0.0, x * 1.0, x + c + 2.0, x + self.pick() + x, fn("negate", -x), x - (-self.pick())][
+            kind
+        ]
 
     def shape(self) -> Value:
         x = self.build.op("reshape", self.pick(), shape=(2, 2))

@@ -1,4 +1,4 @@
-"""Every pass does to its example what its golden page says. `python tests/optimisations/golden.py` writes the pages."""
+"""Every pass does to its example what its golden page says. `golden.py`, run as a script, writes them."""
 
 import pytest
 from golden import EXAMPLES, FOLDER, page
