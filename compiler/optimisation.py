@@ -1,4 +1,4 @@
-"""What the page of an optimisation pass holds, and what passes share: copies of graphs, and structural keys."""
+"""What the page of an optimisation pass holds, and what passes share: copies of graphs, and keys."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

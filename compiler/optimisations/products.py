@@ -34,7 +34,7 @@ class Products(Pass):
 
 @dataclass(frozen=True, slots=True)
 class _Linear:
-    """A value M x (`matvec`, `left`) or x M (`right`). `inner` tells how x was made, if nothing else reads it."""
+    """A value M x (`matvec`, `left`) or x M (`right`). `inner`: how x was made, if nothing else reads it."""
 
     kind: str
     matrix: np.ndarray  # float64

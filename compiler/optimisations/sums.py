@@ -32,7 +32,7 @@ class Sums(Pass):
 
 @dataclass(slots=True)
 class _Sum:
-    """Terms by their number in the graph, each with its factor; constants; and the operations it is made of."""
+    """Terms by number, each with its factor; constants; and the operations that it is made of."""
 
     terms: dict[int, int] = field(default_factory=dict)
     constants: list[np.ndarray] = field(default_factory=list)

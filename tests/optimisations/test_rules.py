@@ -125,6 +125,31 @@ def test_a_product_much_larger_than_its_factors_is_refused() -> None:
     assert [e.reason for e in journal.refused] == ["2500 multiplications are not fewer than 100"]
 
 
+# --- sums --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_sums_keep_their_value(seed: int) -> None:
+    """Random trees of sums, differences, negations and constants."""
+    random = np.random.default_rng(seed)
+
+    def body(x: Value, y: Value, z: Value) -> dict[str, Value]:
+        parts = [x, y, z, x, y, z, x * 2.0]
+        parts += [x.builder.constant(random.standard_normal(shape)) for shape in ((3,), (), (3,))]
+        while len(parts) > 1:
+            a, b = (parts.pop(int(random.integers(len(parts)))) for _ in range(2))
+            made = (a - b) if random.random() < 0.5 else (b + a)
+            parts.append(-made if random.random() < 0.5 else made)
+        return {"y": parts[0]}
+
+    graph = closed("f", body, x=real(3), y=real(3), z=real(3))
+    after, journal = run("sums", graph)
+    if not journal.refused:
+        assert journal.counts() == {"collect terms": 1}
+        assert len(names(after)) < len(names(graph))
+    same(after, graph, (3,), (3,), (3,))
+
+
 # --- sharing, invariants -----------------------------------------------------------------------------------
 
 
