@@ -9,12 +9,8 @@ from banach.ir.graph import Graph, Op, Port, unused
 from banach.ir.rewrite import Journal
 from banach.ir.tensor_type import TensorType
 
-FREE = (
-    "constant",
-    "broadcast",
-    "count",
-    "extent",
-)  # they cost memory, not time: better made where they are read
+# They cost memory, not time: better made where they are read.
+FREE = ("constant", "broadcast", "count", "extent")
 TRAPS = ("divide", "remainder")  # of integers: by zero they end the process, and the loop may not run at all
 
 

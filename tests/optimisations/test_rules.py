@@ -15,6 +15,7 @@ from banach.ir.evaluate import evaluate
 from banach.ir.graph import Graph, Value
 from banach.ir.rewrite import Journal
 from banach.ir.shelf import pages
+from banach.ir.verify import verify
 
 LASSO = str(Path(__file__).parents[2] / "specs/models/lasso.yaml")
 REGROUP = Options(reassociate=True)
@@ -218,6 +219,52 @@ def test_a_loop_in_a_loop_goes_out_whole() -> None:
     assert names(after) == ["scan", "scan"]
     assert names(after.ops[-1].regions[0]) == ["add"]
     same(after, graph, (3,), (3,))
+
+
+# --- dead code ---------------------------------------------------------------------------------------------
+
+
+def test_a_sequence_that_no_step_reads_goes() -> None:
+    def step(s: Value, x: Value, y: Value) -> dict[str, Value]:
+        return {"s": s + y}
+
+    def body(s: Value, x: Value, y: Value) -> dict[str, Value]:
+        shape = {"states": 1, "sequences": 2, "length": 4, "reverse": False}
+        region = closed("step", step, s=real(), x=real(), y=real())
+        return {"s": s.builder.emit("scan", [s, x, y], shape, [region])[0]}
+
+    graph = closed("f", body, s=real(), x=real(4), y=real(4))
+    after, journal = run("dead_code", graph)
+    verify(after)
+    assert after.ops[0].operands == (0, 2)
+    assert after.ops[0].attribute("sequences") == 1
+    assert journal.counts() == {"unused capture": 1}
+    same(after, graph, (), (4,), (4,))
+
+
+def test_a_solution_stays_whole() -> None:
+    """x = 0.5·x and y = b: nothing reads y, and the equation still speaks of it."""
+
+    def both(x: Value, b: Value) -> dict[str, Value]:
+        return {"x": 0.5 * x, "y": b * 1.0}
+
+    def residual(*all: Value) -> dict[str, Value]:
+        return {"size": fn("abs", all[2] - all[0]), "scale": all[0].builder.scalar(1.0, "float64")}
+
+    names_ = ("x", "y", "x'", "y'", "b")
+    regions = [
+        closed("step", lambda k, x, y, b: both(x, b), k=INT, x=real(), y=real(), b=real()),
+        closed("residual", residual, **dict.fromkeys(names_, real())),
+        closed("equation", lambda x, y, b: both(x, b), x=real(), y=real(), b=real()),
+    ]
+
+    def body(x: Value, b: Value) -> dict[str, Value]:
+        given = [x.builder.scalar(1e-6, "float64"), x.builder.scalar(50, "int64"), x, x, b]
+        shape = {"states": 2, "solution": 2, "lanes": False, "every": 1}
+        return {"x": x.builder.emit("fix", given, shape, regions)[0]}
+
+    graph = closed("f", body, x=real(), b=real())
+    assert run("dead_code", graph)[0] is graph
 
 
 # --- checks ------------------------------------------------------------------------------------------------
