@@ -105,7 +105,7 @@ def _with_regions(op: Op, regions: Sequence[Graph]) -> Op:
     return op if same else replace(op, regions=tuple(regions))
 
 
-def key(op: Op, operands: Sequence[int], regions: Sequence[Any] = ()) -> Any:
+def key(op: Op, operands: Sequence[int], regions: Iterable[Any] = ()) -> Any:
     """Equal for operations that give the same results. 1, 1.0 and true are three attributes, not one."""
     return op.name, tuple(operands), _typed(op.attributes), tuple(regions)
 

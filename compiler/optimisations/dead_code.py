@@ -36,9 +36,11 @@ def _swept(graph: Graph, journal: Journal) -> Graph:
         used = [i for i, result in enumerate(op.results) if result in needed]
         if not used:
             continue
-        left = _trimmed(op, used, graph, journal) if op.regions else (op, range(len(op.types)))
-        needed.update(left[0].operands)
-        kept.append((op, *left))
+        left, results = op, range(len(op.types))
+        if op.regions:
+            left, results = _trimmed(op, used, graph, journal)
+        needed.update(left.operands)
+        kept.append((op, left, results))
     if len(kept) == len(graph.ops) and all(op is left for op, left, _ in kept):
         return graph
     copy = Copy(graph)

@@ -154,14 +154,14 @@ class _Sweep:
         """A(Bx - c) = (AB)x - Ac."""
         if outer.kind != "matvec":
             return None
-        constant = isinstance(inner.offset, np.ndarray)
-        joined = self.joined(outer, inner.linear, op, 0 if constant else outer.matrix.size)
+        given = inner.offset
+        extra = 0 if isinstance(given, np.ndarray) else outer.matrix.size
+        joined = self.joined(outer, inner.linear, op, extra)
         if joined is None:
             return None
-        if constant:
-            return _Affine(joined, inner.offset @ outer.matrix.T, inner.sign), "gradient of least squares"
-        type = op.types[0]
-        offset = self.matvec(outer.matrix, inner.offset, type, op)
+        if isinstance(given, np.ndarray):
+            return _Affine(joined, given @ outer.matrix.T, inner.sign), "gradient of least squares"
+        offset = self.matvec(outer.matrix, given, op.types[0], op)
         return _Affine(joined, offset, inner.sign), "gradient of least squares"
 
     def shifted(self, op: Op) -> tuple[_Form, str] | None:

@@ -9,7 +9,7 @@ from banach.compiler.optimisation import Copy, Options, Pass, inside_out, note, 
 from banach.ir.graph import Graph, Op
 from banach.ir.rewrite import Effect, Journal
 from banach.ir.tensor import Tensor
-from banach.ir.tensor_type import broadcast, numpy_dtype
+from banach.ir.tensor_type import numpy_dtype
 
 _SIGNS = {"add": (1, 1), "subtract": (1, -1), "negate": (-1,)}
 
@@ -183,8 +183,7 @@ def _written(total: _Sum, op: Op, copy: Copy) -> int:
 
 def _constant(total: _Sum) -> np.ndarray:
     """All constants as one, in float64."""
-    shape = broadcast(*(c.shape for c in total.constants))
-    found = np.zeros(shape)
+    found = np.zeros(())
     for c in total.constants:
         found = found + c
     return found * total.factor
