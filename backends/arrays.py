@@ -20,7 +20,9 @@ UNREADABLE = Code(
 Read are .npy and .npz without pickles, .csv of numbers, .png and .safetensors; or give a number itself.
 """,
 )
-UNWRITABLE = Code("B705", "unwritable-output", "An output could not be written; what was written before is whole.\n")
+UNWRITABLE = Code(
+    "B705", "unwritable-output", "An output could not be written; what was written before is whole.\n"
+)
 STATUS = ("converged", "stopped at most", "diverged")
 _PICTURE = 16  # a matrix at least this wide and high is written as a picture too
 
@@ -36,9 +38,9 @@ def read_inputs(given: Sequence[str], ports: Sequence[Port]) -> dict[str, np.nda
             raise RunError(Diagnostic(WRONG_INPUTS, message, fix="write --input NAME=FILE or NAME=NUMBER"))
         arrays[name] = _number(value) if _is_number(value) else _file(Path(value))
         wanted = types.get(name)
-        if wanted is not None and arrays[name].dtype.kind == "f" and wanted.dtype.startswith("int"):
-            if np.all(arrays[name] == np.round(arrays[name])):
-                arrays[name] = arrays[name].astype(np.int64)
+        whole = arrays[name].dtype.kind == "f" and np.all(arrays[name] == np.round(arrays[name]))
+        if wanted is not None and wanted.dtype.startswith("int") and whole:
+            arrays[name] = arrays[name].astype(np.int64)
     return arrays
 
 
@@ -55,17 +57,21 @@ def _number(value: str) -> np.ndarray:
 
 
 def _file(path: Path) -> np.ndarray:
-    reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".png": _png, ".safetensors": _safetensors}.get(path.suffix)
+    reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".png": _png, ".safetensors": _safetensors}.get(
+        path.suffix
+    )
     if reader is None:
         raise _unreadable(path, "its kind is not one that we read")
     try:
         return np.asarray(reader(path))
-    except (OSError, ValueError, KeyError, EOFError) as wrong:
+    except Exception as wrong:  # whatever a foreign reader meets in a damaged file
         raise _unreadable(path, (str(wrong).splitlines() or ["it is damaged"])[0][:200]) from None
 
 
 def _unreadable(path: Path, why: str) -> RunError:
-    return RunError(Diagnostic(UNREADABLE, f"`{path}` cannot be read: {why}", fix="see `banach explain B704`"))
+    return RunError(
+        Diagnostic(UNREADABLE, f"`{path}` cannot be read: {why}", fix="see `banach explain B704`")
+    )
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -129,6 +135,17 @@ def write(found: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
     return written
 
 
+def write_text(path: Path, text: str) -> None:
+    """A text, whole or not at all. RunError: it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as wrong:
+        message = f"`{path}` cannot be written: {wrong.strerror or wrong}"
+        raise RunError(Diagnostic(UNWRITABLE, message, fix="give another file by -o")) from None
+
+
 def _picture(array: np.ndarray, path: Path) -> Iterable[Path]:
     """A matrix that is large enough, as grey levels from 0 to 1."""
     Image = _pillow()
@@ -149,7 +166,9 @@ def certificates(metadata: Mapping[str, str]) -> Sequence[dict[str, Any]]:
         return []
 
 
-def summary(found: Mapping[str, np.ndarray], certificates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summary(
+    found: Mapping[str, np.ndarray], certificates: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """A row for every solve that reports: status, iterations, residual, and the certified bound beside it."""
     bounds = {c.get("solve"): c for c in certificates}
     rows = []
@@ -186,7 +205,9 @@ def table(found: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) ->
         if row["samples"] != 1:
             count = f"{row['fewest']} to {count} (of {row['samples']} samples)"
         bound = f", certified ≤ {row['bound']}" if row["bound"] is not None else ""
-        lines.append(f"{row['solve']}: {row['status']} after {count} iterations{bound}, residual {row['residual']:.3g}")
+        lines.append(
+            f"{row['solve']}: {row['status']} after {count} iterations{bound}, residual {row['residual']:.3g}"
+        )
     return "\n".join(lines)
 
 
@@ -210,5 +231,6 @@ def as_json(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _plain(array: np.ndarray) -> Any:
     """As JSON has it: NaN and the infinities become texts."""
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
-        return np.where(np.isfinite(array), array, None).tolist() if array.ndim else str(array.item())
+        finite = np.isfinite(array)
+        return np.where(finite, array.astype(object), "not finite").tolist()
     return array.tolist()

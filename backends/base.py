@@ -15,8 +15,9 @@ WRONG_INPUTS = Code(
     "wrong-inputs",
     """A run was given inputs that the model does not take, or was not given one that it needs.
 
-A model takes exactly the inputs of its spec, by name: `banach run lasso.yaml --input A=A.npy --input b=b.npy`.
-Those with a default (`x.tolerance`, `x.max_iterations`) may be left out.
+A model takes exactly the inputs of its spec, by name:
+`banach run lasso.yaml --input A=A.npy --input b=b.npy`. Those with a default
+(`x.tolerance`, `x.max_iterations`) may be left out.
 """,
 )
 WRONG_SHAPE = Code(
@@ -62,7 +63,9 @@ def admit(ports: Sequence[Port], given: Mapping[str, object]) -> list[np.ndarray
     for name in given:
         if name not in known:
             wanted = ", ".join(sorted(known)) or "none"
-            raise RunError(Diagnostic(WRONG_INPUTS, f"there is no input `{name}`", fix=f"the inputs are: {wanted}"))
+            raise RunError(
+                Diagnostic(WRONG_INPUTS, f"there is no input `{name}`", fix=f"the inputs are: {wanted}")
+            )
     sizes: dict[str, int] = {}
     arrays = []
     for port in ports:
@@ -87,10 +90,14 @@ def _admit(port: Port, array: np.ndarray, sizes: dict[str, int]) -> np.ndarray:
     if not (array.dtype == dtype or _converts(array.dtype, port.type)):
         message = f"the input `{port.name}` is {port.type}; it was given {array.dtype}"
         raise RunError(Diagnostic(WRONG_DTYPE, message, span=port.place, fix=f"give it as {port.type.dtype}"))
-    if array.ndim != port.type.rank or not all(map(_agrees, port.type.shape, array.shape, [sizes] * array.ndim)):
+    if array.ndim != port.type.rank or not all(
+        map(_agrees, port.type.shape, array.shape, [sizes] * array.ndim)
+    ):
         bound = "".join(f", with {name} = {value}" for name, value in sizes.items())
         message = f"the input `{port.name}` is {port.type}; it was given the shape {list(array.shape)}{bound}"
-        raise RunError(Diagnostic(WRONG_SHAPE, message, span=port.place, fix="give an array of the declared shape"))
+        raise RunError(
+            Diagnostic(WRONG_SHAPE, message, span=port.place, fix="give an array of the declared shape")
+        )
     return np.ascontiguousarray(array, dtype).reshape(array.shape)
 
 

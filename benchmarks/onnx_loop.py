@@ -66,7 +66,7 @@ def torch_run(n: int, every: int) -> Run:
     w, c = map(torch.from_numpy, weights(n))
 
     def run() -> None:
-        x = torch.zeros(n)
+        old = x = torch.zeros(n)
         for _ in range(ITERATIONS // every):
             for _ in range(every):
                 old = x

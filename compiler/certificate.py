@@ -11,7 +11,7 @@ PROVED, REFUTED, UNKNOWN, ERROR = "proved", "refuted", "unknown", "error"
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A condition of a theorem: as written, whether it holds for sure, its sides, and where its subject stands."""
+    """A condition of a theorem, whether it holds for sure, its sides, and where its subject stands."""
 
     text: str
     holds: bool | None
@@ -57,7 +57,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The verdict on one solve. Numbers are exact or outward-rounded; `factor` and `iterations` are upper bounds."""
+    """The verdict on one solve. Numbers are exact or rounded outwards; `iterations` is an upper bound."""
 
     solve: str
     verdict: str
@@ -73,6 +73,7 @@ class Certificate:
     hypotheses: tuple[Hypothesis, ...] = ()
     assumptions: tuple[str, ...] = ()
     lipschitz: Interval | None = None
+    lipschitz_tree: Any = None
     factor: Interval | None = None
     factor_tree: Any = None
     iterations: int | None = None
@@ -123,6 +124,7 @@ class Certificate:
         """What the checker that travels with the model needs, beside `to_json`."""
         return {
             "hypotheses": [{"text": h.text, "tree": list(h.trees)} for h in self.hypotheses],
+            "lipschitz": self.lipschitz_tree,
             "factor": self.factor_tree,
             "residual": self.residual_tree,
         }

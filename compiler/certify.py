@@ -1,21 +1,25 @@
 """From claims to certificates: theorems of the page are matched, in exact arithmetic."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
 from banach.compiler import library, syntax
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
-from banach.compiler.elaborate import Claim, Elaborated
-from banach.compiler.elaboration import measure
+from banach.compiler.elaborate import Elaborated
+from banach.compiler.elaboration import constants, measure
+from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.recognise import spelt_pages
 from banach.compiler.elaboration.replay import witness
-from banach.compiler.elaboration.things import Environment, Formula, Gradient, Number
+from banach.compiler.elaboration.things import Environment, Gradient, Number
 from banach.compiler.expression import parse
 from banach.compiler.facts import quantity as q
 from banach.compiler.source import Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
-from banach.ir.exact import Interval, round_float
+from banach.ir.exact import Bound, round_float
 from banach.ir.span import Span
 from banach.ir.tensor_type import ROUNDOFF
 
@@ -84,17 +88,26 @@ def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) ->
             yield Diagnostic(BAD_REQUIREMENT, "this cannot be required", node.span, fix="write `converges`")
         elif certificate.verdict == UNKNOWN:
             message = f"that `{key.text}` converges could not be shown"
-            fix = f"use {certificate.nearest}" if certificate.nearest else "see `banach check -v`, or drop the requirement"
+            fix = (
+                f"use {certificate.nearest}"
+                if certificate.nearest
+                else "see `banach check -v`, or drop the requirement"
+            )
             yield Diagnostic(NOT_SHOWN, message, node.span, why=certificate.missing or "", fix=fix)
 
 
 def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
-    page, names = claim.page, claim.names
-    if page is None:
-        page, names = _recognised(claim)
-    if page is None:
+    """The best that a page says of a claim: of its own page, or of any whose equations it spells out."""
+    pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
+    found = [_by_page(page, told, elaborated) for page, told in pages]
+    if not found:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
+    return min(found, key=lambda certificate: (PROVED, REFUTED, UNKNOWN).index(certificate.verdict))
+
+
+def _by_page(page: library.Page, claim: Claim, elaborated: Elaborated) -> Certificate:
+    names = claim.names
     attempts = [_attempt(theorem, claim, names, elaborated) for theorem in page.theorems]
     proved = next((attempt for attempt in attempts if attempt.verdict == PROVED), None)
     if proved:
@@ -109,23 +122,16 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
     return closest
 
 
-def _recognised(claim: Claim) -> tuple[library.Page | None, Environment]:
-    """An iteration of one state is Picard's, whatever it was written as."""
-    recipe = claim.recipe
-    if len(recipe.state) != 1:
-        return None, claim.names
-    (name, body), (_, start) = recipe.next[0], recipe.state[0]
-    map = Formula("T", (name,), body, recipe.names, recipe.where)
-    known = {"T": map, "start": claim.context.evaluate(start, recipe.names, claim.context)}
-    return library.find("picard"), Environment(known)
-
-
-def _attempt(theorem: library.Theorem, claim: Claim, names: Environment, elaborated: Elaborated) -> Certificate:
+def _attempt(
+    theorem: library.Theorem, claim: Claim, names: Environment, elaborated: Elaborated
+) -> Certificate:
     local, context = _measured(theorem.where, names, claim), claim.context
     judgements = [measure.judge(node, local, context) for node in theorem.hypotheses]
-    hypotheses = [_hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)]
-    conclusion = theorem.conclusion
-    certificate = dict(
+    hypotheses = [
+        _hypothesis(judgement, node, claim) for judgement, node in zip(judgements, theorem.hypotheses)
+    ]
+    conclusion, constant = theorem.conclusion, _of_gradient(names, claim)
+    certificate: dict[str, Any] = dict(
         solve=claim.recipe.name,
         theorem=theorem.name,
         statement=theorem.doc,
@@ -136,7 +142,8 @@ def _attempt(theorem: library.Theorem, claim: Claim, names: Environment, elabora
         norm=conclusion.norm.text if conclusion.norm else "l2",
         proviso=conclusion.proviso.text if conclusion.proviso else None,
         hypotheses=tuple(hypotheses),
-        lipschitz=_of_gradient(names, claim),
+        lipschitz=constant.interval if constant else None,
+        lipschitz_tree=constant.tree if constant else None,
         tolerance=str(claim.recipe.tolerance),
         most=claim.recipe.most,
         place=claim.recipe.place,
@@ -148,7 +155,8 @@ def _attempt(theorem: library.Theorem, claim: Claim, names: Environment, elabora
         return Certificate(verdict=UNKNOWN, missing=missing, nearest=nearest, **certificate)
     rounded = _judge_stored(theorem, local, claim, elaborated.precision)
     if rounded:
-        missing = f"`{rounded}` holds for the numbers as written, but not for them as stored in {elaborated.precision}"
+        stored = f"as stored in {elaborated.precision}"
+        missing = f"`{rounded}` holds for the numbers as written, but not {stored}"
         return Certificate(verdict=UNKNOWN, missing=missing, **certificate)
     factor = measure.quantity(parse(conclusion.factor), local, context) if conclusion.factor else None
     iterations, tree = _trips(conclusion, local, claim)
@@ -206,12 +214,13 @@ def _judge_stored(theorem: library.Theorem, names: Environment, claim: Claim, pr
 
 def _trips(conclusion: library.ConclusionSection, names: Environment, claim: Claim) -> tuple[int | None, Any]:
     """The least k at which the bound of the residual is below the tolerance: no run takes more iterations."""
-    if conclusion.residual is None:
+    if conclusion.residual is None or claim.own_stop:
         return None, None
     formula, tolerance = parse(conclusion.residual), claim.recipe.tolerance
 
     def bound(k: int) -> q.Quantity:
-        return measure.quantity(formula, names.inner({"k": q.number(k)}), claim.context)
+        count = replace(q.number(k), tree=["trips"])  # the checker puts the certified number there
+        return measure.quantity(formula, names.inner({"k": count}), claim.context)
 
     def enough(k: int) -> bool:
         found = bound(k)
@@ -241,13 +250,15 @@ def _reachable(factor: q.Quantity | None, claim: Claim, precision: str) -> float
     return float(2 * unit / slack) if slack > 0 else None
 
 
-def _refute(rule: library.Refutation, claim: Claim, names: Environment, elaborated: Elaborated) -> Certificate | None:
+def _refute(
+    rule: library.Refutation, claim: Claim, names: Environment, elaborated: Elaborated
+) -> Certificate | None:
     """The refutation, if its hypotheses hold for sure and its witness runs away when replayed."""
     local, context = _measured(rule.where, names, claim), claim.context
     judgements = [measure.judge(node, local, context) for node in rule.hypotheses]
     if any(judgement.holds is not True for judgement in judgements):
         return None
-    found = witness(rule, local, claim)
+    found, constant = witness(rule, local, claim), _of_gradient(names, claim)
     if found is None:
         return None
     return Certificate(
@@ -258,7 +269,8 @@ def _refute(rule: library.Refutation, claim: Claim, names: Environment, elaborat
         statement=rule.doc,
         source=rule.source,
         hypotheses=tuple(_hypothesis(j, n, claim) for j, n in zip(judgements, rule.hypotheses)),
-        lipschitz=_of_gradient(names, claim),
+        lipschitz=constant.interval if constant else None,
+        lipschitz_tree=constant.tree if constant else None,
         witness=found,
         tolerance=str(claim.recipe.tolerance),
         most=claim.recipe.most,
@@ -267,7 +279,6 @@ def _refute(rule: library.Refutation, claim: Claim, names: Environment, elaborat
 
 
 def _with_nearest(refuted: Certificate, closest: Certificate | None) -> Certificate:
-
 
     if closest is None:
         return refuted
@@ -284,26 +295,37 @@ def _reason(failing: Hypothesis) -> str:
 def _nearest(judgements: Iterable[measure.Judgement]) -> str | None:
     """The value of an option that would be proved: the bound of the first condition on it that fails."""
     for judgement in judgements:
-        if judgement.holds is not True and judgement.subject and judgement.right and judgement.op in ("<", "<="):
+        if (
+            judgement.holds is not True
+            and judgement.subject
+            and judgement.right
+            and judgement.op in ("<", "<=")
+        ):
             bound = judgement.right
-            low = Interval.between(bound.interval.lo, bound.interval.lo) if bound.interval.lo > 0 else None
-            if low is not None:
-                number = f"{low.to_floats()[0]:.6g}"
+            if bound.interval.lo > 0 and bound.interval.lo != math.inf:
+                number = _rounded_down(bound.interval.lo)
                 units = " ".join(f"{name}^{power}" for name, power in bound.unit)
                 return f"{judgement.subject} {judgement.op} {number}{' ' + units if units else ''}"
     return None
 
 
-def _of_gradient(names: Environment, claim: Claim) -> Interval | None:
+def _rounded_down(bound: Bound) -> str:
+    """Six digits that are below the bound also after they were stored in float32: to be typed as they are."""
+    short = Context(prec=6, rounding=ROUND_FLOOR)
+    below = Fraction(bound) * (1 - Fraction(ROUNDOFF["float32"]) * 2)
+    return f"{short.divide(Decimal(below.numerator), Decimal(below.denominator)):g}"
+
+
+def _of_gradient(names: Environment, claim: Claim) -> q.Quantity | None:
     """The Lipschitz constant that the claim is about: of the smooth function's gradient, or of the map."""
     for name, known in (("f", lambda f: Gradient(f)), ("T", lambda T: T), ("A", lambda A: A)):
         thing = names.find(name)
         if thing is not None:
             try:
-                found = measure.lipschitz(known(thing), claim.context, None)
+                found = constants.lipschitz(known(thing), claim.context, None)
             except SpecError:
                 return None
-            return found.interval if not found.unit else None
+            return found if not found.unit else None
     return None
 
 
@@ -334,5 +356,3 @@ def _refutation(certificate: Certificate, claim: Claim) -> Diagnostic:
         return Diagnostic(STEP_TOO_LARGE, message, span, label=label, why=why, fix=fix)
     message = f"the iteration `{certificate.solve}` diverges"
     return Diagnostic(REFUTED_CLAIM, message, span, why=why, fix=certificate.nearest or "use another method")
-
-

@@ -1,23 +1,26 @@
-"""The command line: `banach check`, `compile`, `run`, `verify`, `explain`, `list`, `graph`, `doctor`."""
+"""The command line: one function for each command of `banach`."""
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from banach.compiler import telling
+from banach.compiler import telling, writing
 from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
-USAGE = Code("B150", "usage", "The command line is wrong. `banach --help` and `banach COMMAND --help` show its form.\n")
+USAGE = Code(
+    "B150", "usage", "The command line is wrong. `banach --help` and `banach COMMAND --help` show its form.\n"
+)
 BUG = Code(
     "B900",
     "bug",
-    """Something that must not happen has happened: it is our mistake, not yours. Please report the command, the
-spec, and what `banach doctor` prints.
+    """Something that must not happen has happened: it is our mistake, not yours. Please report the command,
+the spec, and what `banach doctor` prints.
 """,
 )
 
@@ -77,8 +80,12 @@ def _parser() -> _Parser:
     compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
     compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
     _passes(compile_)
-    compile_.add_argument("--explain-passes", action="store_true", help="what the optimisation did, and why not more")
-    compile_.add_argument("--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model")
+    compile_.add_argument(
+        "--explain-passes", action="store_true", help="what the passes did, and why not more"
+    )
+    compile_.add_argument(
+        "--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model"
+    )
 
     run = command("run", _run, "runs a spec or a compiled model")
     run.add_argument("model", help="a spec or a .onnx file")
@@ -103,6 +110,15 @@ def _parser() -> _Parser:
     graph.add_argument("--stage", choices=("elaborated", "reverse", "optimised"), default="elaborated")
     _passes(graph)
     graph.add_argument("-o", "--output")
+
+    render_ = command("render", _render, "the spec with the options that it leaves to their defaults")
+    render_.add_argument("spec")
+
+    new = command("new", _new, "a commented spec that compiles")
+    new.add_argument("name")
+    new.add_argument("--like", default="fista", metavar="SOLVER", help="whose example to start from")
+
+    command("schema", _schema, "the JSON Schema of a spec, for editors")
 
     doctor = command("doctor", _doctor, "what is installed, and what works")
     doctor.add_argument("--json", action="store_true")
@@ -158,7 +174,9 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
     if options.gradient:
         output, colon, inputs = options.gradient.partition(":")
         if not colon or not inputs:
-            raise SpecError([Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")])
+            raise SpecError(
+                [Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")]
+            )
         target = model.reverse(output, inputs.split(","))
     target.compile(options.output, to=options.to, options=_options(options))
     if options.explain_passes:
@@ -213,7 +231,9 @@ def _verify(options: Any, texts: dict[str, str]) -> int:
 
     found = verify(load(options.model).model)
     if options.json:
-        _document({"ok": found.ok, "checked": found.checked, "failed": found.failed, "trusted": found.trusted})
+        _document(
+            {"ok": found.ok, "checked": found.checked, "failed": found.failed, "trusted": found.trusted}
+        )
     else:
         for mark, lines in (("checked", found.checked), ("trusted", found.trusted), ("FAILED", found.failed)):
             for line in lines:
@@ -241,21 +261,48 @@ def _list(options: Any, texts: dict[str, str]) -> int:
 
 
 def _graph(options: Any, texts: dict[str, str]) -> int:
-    from banach.ir.reverse import reverse
+    from banach.backends import arrays
     from banach.ir.text import print_graph
 
     model = _load(options.spec, texts)
     stages: dict[str, Callable[[], Any]] = {
         "elaborated": lambda: model.graph,
-        "reverse": lambda: reverse(model.graph),
+        "reverse": lambda: model.backward,
         "optimised": lambda: model.optimised(_options(options)).graph,
     }
     text = print_graph(stages[options.stage]())
     if options.output:
-        Path(options.output).write_text(text, encoding="utf-8")
+        arrays.write_text(Path(options.output), text)
         print(f"wrote {options.output}")
     else:
         print(text)
+    return FINE
+
+
+def _render(options: Any, texts: dict[str, str]) -> int:
+    print(writing.render(_load(options.spec, texts)), end="")
+    return FINE
+
+
+def _new(options: Any, texts: dict[str, str]) -> int:
+    name = options.name.removesuffix(".yaml")
+    target = Path(f"{name}.yaml")
+    text = writing.new(Path(name).name, options.like)
+    if target.exists():
+        raise SpecError([Diagnostic(USAGE, f"`{target}` is there already", fix="choose another name")])
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as wrong:
+        message = f"`{target}` cannot be written: {wrong.strerror}"
+        raise SpecError([Diagnostic(USAGE, message, fix="choose another place")]) from None
+    print(f"wrote {target}; now: banach check {target}")
+    return FINE
+
+
+def _schema(options: Any, texts: dict[str, str]) -> int:
+    from banach.compiler.schema import schema
+
+    _document(schema())
     return FINE
 
 
@@ -285,7 +332,16 @@ def _say(text: str) -> None:
 
 
 def _document(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    print(json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what JSON has no word for: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _coloured() -> bool:
@@ -294,5 +350,3 @@ def _coloured() -> bool:
 
 def _size(path: Path) -> str:
     return f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
-
-

@@ -8,67 +8,50 @@ from pathlib import Path
 from typing import Any
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, formulas
-from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
+from banach.compiler.elaboration import arithmetic, claims, formulas
+from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.declarations import (
+    BAD_NUMBER,
+    BAD_TYPE,
+    LANES,
+    type_of,
+)
 from banach.compiler.elaboration.parameters import parameter
 from banach.compiler.elaboration.problem import (
     RECURSIVE,
     UNKNOWN_NAME,
-    WRONG_ARGUMENTS,
     WRONG_KIND,
     Silent,
     refuse,
 )
+from banach.compiler.elaboration.recurrence import scan
 from banach.compiler.elaboration.scope import Scope
-from banach.compiler.elaboration.things import Broken, Environment, Extent, Formula, Number, Pending, Tensor, describe
+from banach.compiler.elaboration.things import (
+    Broken,
+    Environment,
+    Extent,
+    Formula,
+    Number,
+    Pending,
+    Tensor,
+    describe,
+)
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature
-from banach.compiler.section import unknown_key
 from banach.compiler.source import Mapping, Node, Scalar
-from banach.compiler.spec import Block, Method, Solve, Spec, Stop
+from banach.compiler.spec import Block, Recurrence, Solve, Spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Size, named
 from banach.ir.graph import Graph, prune
 from banach.ir.span import Span
-from banach.ir.tensor_type import TensorType
 from banach.ir.vectorise import vectorise
 
-BAD_TYPE = Code(
-    "B207",
-    "bad-type",
-    """A type is `real[m, n]`, `int[n]`, `bool[n]`, or `real` for one number; sizes are whole numbers, names from
-`sizes:`, or sums, products and quotients of those.
-
-    wrong    inputs: {A: float[10]}
-    right    inputs: {A: "real[10]"}
-""",
-)
 NAME_CLASH = Code(
     "B208",
     "name-clash",
     "Two things in one spec bear the same name. Every name means one thing; rename one of them.\n",
 )
-BAD_NUMBER = Code(
-    "B209",
-    "bad-number",
-    "A number in the spec is out of range: a size below 1, a tolerance that is not positive, a negative count.\n",
-)
 PRECISIONS = ("float32", "float64")
-LANES = "batch"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
-    """A solve, as the certifier needs it: its page, the names of the page, and where things stand."""
-
-    solve: Solve
-    page: library.Page | None
-    names: Environment
-    context: Context
-    recipe: Recipe
-    solved: Solved
-    places: dict[str, Span]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +64,7 @@ class Elaborated:
     precision: str
     lanes: bool
     names: Environment
+    scope: Scope
 
 
 def elaborate(spec: Spec, folder: Path | None = None) -> Elaborated:
@@ -96,25 +80,28 @@ class _Elaborator:
         self.scope = Scope(spec.name, self.precision)
         self.context = formulas.context(self.scope)
         self.names = Environment()
-        self.first: dict[str, Span] = {}
+        self.first: dict[str, Span] = self.scope.places
         self.lanes: list[bool] = []
         self.claims: list[Claim] = []
+        self.free: list[syntax.Name] = []
 
     def run(self) -> Elaborated:
         head = self.spec.head
         self._sizes(head.sizes)
         self._inputs(head.inputs)
         self._definitions()
-        for found in self.spec.solves:
-            self._attempt(lambda found=found: self._solve(found), found.key.text)
+        self._iterations(head.scan)
         outputs = self._outputs(head.outputs)
+        self._names_of_formulas()
         if self.mistakes:
             raise SpecError(sorted(self.mistakes, key=_by_place))
         graph = prune(self.scope.build.finish(outputs))
         if any(self.lanes):
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
-        return Elaborated(self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names)
+        return Elaborated(
+            self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names, self.scope
+        )
 
     # --- sections -----------------------------------------------------------------------------------------
 
@@ -123,7 +110,9 @@ class _Elaborator:
         if given is None or given.text in PRECISIONS:
             return given.text if given else "float32"
         fix = f"write one of {', '.join(PRECISIONS)}"
-        self.mistakes.append(Diagnostic(BAD_TYPE, f"there is no precision `{given.text}`", given.span, fix=fix))
+        self.mistakes.append(
+            Diagnostic(BAD_TYPE, f"there is no precision `{given.text}`", given.span, fix=fix)
+        )
         return "float32"
 
     def _sizes(self, section: Mapping | None) -> None:
@@ -136,7 +125,9 @@ class _Elaborator:
                 self.names.known[key.text] = Extent(named(key.text))
             else:
                 fix = "write a whole number from 1 on, or `any`"
-                self._report(refuse(BAD_NUMBER, f"the size `{key.text}` is no whole number", node.span, fix=fix))
+                self._report(
+                    refuse(BAD_NUMBER, f"the size `{key.text}` is no whole number", node.span, fix=fix)
+                )
                 self.names.known[key.text] = Broken()
 
     def _inputs(self, section: Mapping | None) -> None:
@@ -173,23 +164,32 @@ class _Elaborator:
                     self.names.known[key.text.split("(")[0].strip()] = Broken()
                     continue
                 own = set(signature.parameters or ()) | {name for name, _ in where}
-                reads = tuple(n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own)
+                reads = tuple(
+                    n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own
+                )
                 name = signature.name
+                self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
                 self._claim_name(key, name)
-        self._refuse_circles(work)
+        order = self._refuse_circles(work)
         for name, (make, _, span) in work.items():
             if not isinstance(self.names.known.get(name), Broken):
                 circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
                 self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
-        for name in work:
+        for name in order:  # what a definition reads comes before it, so that no chain is too long
             self.names.find(name)
 
-    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> None:
+    def _names_of_formulas(self) -> None:
+        """That the names of a formula mean something is seen here, whether it is used or not."""
+        for name in self.free:
+            self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
+
+    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> tuple[str, ...]:
+        """The names in the order of need, without those that go round in circles."""
         graph = {name: [n for n in reads if n in work] for name, (_, reads, _) in work.items()}
         while True:
             try:
-                return tuple(graphlib.TopologicalSorter(graph).static_order()) and None
+                return tuple(graphlib.TopologicalSorter(graph).static_order())
             except graphlib.CycleError as circle:
                 path = list(dict.fromkeys(reversed(circle.args[1])))
                 start = min(path, key=list(work).index)
@@ -222,109 +222,47 @@ class _Elaborator:
         return parameter(key, node, self.names, self.context, self.folder)
 
     def _solve(self, found: Solve) -> Any:
-        self._claim_name(found.key)
-        claim = self._by_method(found, found.method) if found.method else self._by_equations(found)
+        claim = claims.claim(found, self.names, self.context, self.mistakes)
         self.claims.append(claim)
         name, solved = found.key.text, claim.solved
-        for part, value in (("iterations", solved.iterations), ("residual", solved.residual), ("status", solved.status)):
+        for part, value in (
+            ("iterations", solved.iterations),
+            ("residual", solved.residual),
+            ("status", solved.status),
+        ):
             self.names.known[f"{name}.{part}"] = value
         return solved.result
 
-    def _by_method(self, found: Solve, method: Method) -> Claim:
-        solver = self.context.evaluate(parse(method.method), self.names, self.context)
-        if not isinstance(solver, formulas.Solver):
-            fix = "`banach list solvers` shows what there is"
-            raise refuse(WRONG_KIND, f"a method is a solver, not {describe(solver)}", method.method.span, fix=fix)
-        page, section = solver.page, solver.page.section
-        if not isinstance(method.start, Scalar):
-            span = method.start.span if method.start else found.key.span
-            raise refuse(WRONG_ARGUMENTS, "a solve needs a start", span, fix="add `start: zeros(n)`")
-        start = self.context.evaluate(parse(method.start), self.names, self.context)
-        if not arithmetic.is_tensor(start):
-            raise refuse(WRONG_KIND, f"the start is {describe(start)}, not a tensor", method.start.span)
-        context = self.context.about(arithmetic.type_of(start, self.scope))
-        names = Environment({**dict(zip(page.parameters, solver.arguments)), "start": start})
-        places = {"start": method.start.span, "method": method.method.span}
-        self._options(page, method, names, context, places)
-        tolerance, most = self._stop(found, page)
-        names.known["tolerance"] = Number(tolerance)
-        recipe = Recipe(
-            name=found.key.text,
-            names=names,
-            state=library.table(section.state),
-            where=page.where,
-            next=library.table(section.next),
-            equation=library.table(section.equation),
-            size=parse(section.residual),
-            scale=parse(section.scale) if section.scale else None,
-            returns=parse(section.returns),
-            tolerance=tolerance,
-            most=most,
-            place=method.method.span,
-        )
-        return Claim(found, page, names, context, recipe, solve(recipe, context), places)
+    def _iterations(self, section: Mapping | None) -> None:
+        """Scans and solves, each worked out when it is first read, or now: they may use each other."""
+        work: dict[str, tuple[Callable[[], Any], Span]] = {}
+        for key, node in section or ():
+            work[key.text] = (lambda key=key, node=node: self._scan(key, node), key.span)
+        for found in self.spec.solves:
+            work[found.key.text] = (lambda found=found: self._solve(found), found.key.span)
+        for key in [*(key for key, _ in section or ()), *(found.key for found in self.spec.solves)]:
+            self._claim_name(key)
+        for name, (make, span) in work.items():
+            circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
+            self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
+        for name in work:
+            self.names.find(name)
 
-    def _options(
-        self, page: library.Page, method: Method, names: Environment, context: Context, places: dict[str, Span]
-    ) -> None:
-        """The options of the page: those of the spec are formulas of the spec, the others of the page."""
-        known = {key.text: node for key, node in page.section.options or ()}
-        given = dict.fromkeys(known)
-        for key, value in method.options:
-            if key.text not in known:
-                self.mistakes.append(unknown_key(key, f"solve by {page.name}", [*known, "start", "stop", "report"]))
-                continue
-            given[key.text] = value
-            places[key.text] = value.span
-            names.known[key.text] = context.evaluate(parse(value), self.names, context)
-        for name, default in known.items():
-            if given[name] is None and isinstance(default, Scalar):
-                names.known[name] = context.evaluate(parse(default), names, context)
-                places[name] = method.method.span
-
-    def _stop(self, found: Solve, page: library.Page | None) -> tuple[Fraction, int]:
-        if found.stop is None:
-            fix = "add `stop: {residual: 1e-6, most: 1000}`"
-            raise refuse(BAD_NUMBER, "a solve needs a stop", found.key.span, fix=fix)
-        return _positive(found.stop.residual, "residual"), _count(found.stop)
-
-    def _by_equations(self, found: Solve) -> Claim:
-        iteration, stop = found.iteration, found.stop
-        assert iteration is not None and stop is not None
-        size, tolerance, scale = _stop_rule(parse(stop.residual))
-        state, update = library.table(iteration.state), library.table(iteration.next)
-        missing = [name for name, _ in state if name not in dict(update)]
-        extra = [name for name, _ in update if name not in dict(state)]
-        if missing or extra:
-            name = (missing or extra)[0]
-            told = "has no equation in `next:`" if missing else "is no state"
-            raise refuse(WRONG_ARGUMENTS, f"`{name}` {told}", iteration.next.span, fix="give every state one equation")
-        returns = parse(iteration.returns) if iteration.returns else syntax.Name(state[0][0], found.key.span)
-        equation = library.table(iteration.equation)
-        if not equation and len(state) == 1:
-            equation = update
-        recipe = Recipe(
-            name=found.key.text,
-            names=self.names,
-            state=state,
-            where=library.table(iteration.where),
-            next=update,
-            equation=equation,
-            size=size,
-            scale=scale,
-            returns=returns,
-            tolerance=tolerance,
-            most=_count(stop),
-            place=found.key.span,
-        )
-        context = self.context.about(start_types(recipe, self.context))
-        return Claim(found, None, self.names, context, recipe, solve(recipe, context), {})
+    def _scan(self, key: Scalar, node: Node) -> Any:
+        found = Recurrence.read(node, self.mistakes)
+        if found is None:
+            return Broken()
+        parts = scan(key, found, self.names, self.context)
+        self.names.known.update({name: thing for name, thing in parts.items() if name != key.text})
+        return parts[key.text]
 
     def _outputs(self, section: Mapping | None) -> dict[str, Any]:
         outputs: dict[str, Any] = {}
         if section is None and not self.mistakes:
             fix = "add `outputs: {x: x}`"
-            self.mistakes.append(Diagnostic(UNKNOWN_NAME, "this spec has no outputs", self.spec.source.root.span, fix=fix))
+            self.mistakes.append(
+                Diagnostic(UNKNOWN_NAME, "this spec has no outputs", self.spec.source.root.span, fix=fix)
+            )
         for key, node in section or ():
             value = self._attempt(lambda node=node: self._output(node), None)
             if value is not None:
@@ -332,7 +270,11 @@ class _Elaborator:
         for claim in self.claims:
             if claim.recipe.name and _reported(claim.solve):
                 solved = claim.solved
-                for part, tensor in (("iterations", solved.iterations), ("residual", solved.residual), ("status", solved.status)):
+                for part, tensor in (
+                    ("iterations", solved.iterations),
+                    ("residual", solved.residual),
+                    ("status", solved.status),
+                ):
                     outputs[f"{claim.recipe.name}.{part}"] = tensor.value
         return outputs
 
@@ -369,53 +311,15 @@ class _Elaborator:
         name = name or key.text
         if name in self.first:
             notes = ((self.first[name], "it is first defined here"),)
-            self.mistakes.append(Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes))
+            self.mistakes.append(
+                Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes)
+            )
         self.first.setdefault(name, key.span)
 
 
-def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[TensorType, bool]:
-    """The type that a formula such as real[m, n] names, less a leading `batch`, and whether it had one."""
-    base, items = (node.base, node.items) if isinstance(node, syntax.Index) else (node, ())
-    kinds = {"real": context.scope.precision, "int": "int64", "bool": "bool"}
-    if not isinstance(base, syntax.Name) or base.id not in kinds:
-        raise refuse(BAD_TYPE, "this is no type", node.span, fix="write real[n], int[n] or bool[n]")
-    lanes = bool(items) and isinstance(items[0], syntax.Name) and items[0].id == LANES
-    shape: list[Size] = []
-    for item in items[1:] if lanes else items:
-        if isinstance(item, syntax.Slice):
-            raise refuse(BAD_TYPE, "a size is wanted here", item.span)
-        size = formulas.size_of(context.evaluate(item, names, context))
-        if size is None or (isinstance(size, int) and size < 1):
-            raise refuse(BAD_TYPE, "a size is a whole number from 1 on", item.span)
-        shape.append(size)
-    return TensorType(kinds[base.id], tuple(shape)), lanes
-
-
-def _stop_rule(node: syntax.Node) -> tuple[syntax.Node, Fraction, syntax.Node | None]:
-    """size <= tolerance · scale, as the iteration tests it."""
-    if not isinstance(node, syntax.Compare) or node.op not in ("<=", "<"):
-        fix = "write `residual: norm(x' - x) <= 1e-6`"
-        raise refuse(WRONG_KIND, "an iteration of your own needs its residual spelt out", node.span, fix=fix)
-    right = node.right
-    if isinstance(right, syntax.Number) and right.value > 0:
-        return node.left, Fraction(right.value), None
-    if isinstance(right, syntax.Binary) and right.op == "*" and isinstance(right.left, syntax.Number) and right.left.value > 0:
-        return node.left, Fraction(right.left.value), right.right
-    return node.left, Fraction(1), right
-
-
-def _positive(scalar: Scalar, what: str) -> Fraction:
-    value = scalar.value
-    if isinstance(value, int | Fraction) and not isinstance(value, bool) and value > 0:
-        return Fraction(value)
-    raise refuse(BAD_NUMBER, f"the {what} is a positive number, not `{scalar.text}`", scalar.span, fix="write 1e-6, say")
-
-
-def _count(stop: Stop) -> int:
-    value = stop.most.value
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62:
-        return value
-    raise refuse(BAD_NUMBER, f"`most` is a whole number, not `{stop.most.text}`", stop.most.span, fix="write 1000, say")
+def free_in(node: syntax.Node, own: set[str]) -> list[syntax.Name]:
+    """The names that a formula reads from outside."""
+    return [n for n in syntax.walk(node) if isinstance(n, syntax.Name) and n.id not in own]
 
 
 def _reported(found: Solve) -> bool:
@@ -433,4 +337,3 @@ def _parses(node: Scalar) -> bool:
 
 def _by_place(diagnostic: Diagnostic) -> tuple[int, int]:
     return (diagnostic.span.line, diagnostic.span.column) if diagnostic.span else (0, 0)
-

@@ -39,7 +39,8 @@ class _PageSection(Section):
     source: Scalar
     where: Mapping | None = None
     facts: Mapping | None = None
-    example: Node | None = None
+    example: Scalar | None = None
+    beyond: Mapping | None = None
 
 
 class OperatorPage(_PageSection):
@@ -112,7 +113,11 @@ class RefutationSection(Section):
     source: Scalar
 
 
-_MODELS: dict[str, type[_PageSection]] = {"operator": OperatorPage, "function": FunctionPage, "solver": SolverPage}
+_MODELS: dict[str, type[_PageSection]] = {
+    "operator": OperatorPage,
+    "function": FunctionPage,
+    "solver": SolverPage,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""From a text to a model that was checked, and on to a file or a module. Backends are imported when asked for."""
+"""From a text to a checked model, and on to a file or a module. Backends are imported when asked for."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ NO_DERIVATIVE = Code(
 input that is an integer, or through an operation that has none, such as `argmax`.
 """,
 )
-UNKNOWN_BACKEND = Code("B605", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
+UNKNOWN_BACKEND = Code("B607", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
 FINE, OURS, WRONG, REFUTATION, OPEN, NOT_CONVERGED = range(6)  # exit codes of the command line
 
 
@@ -88,7 +88,7 @@ def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
 
 
 class Model:
-    """A spec that was read and elaborated. `graph` is its meaning; `check` certifies, `compile` makes it run."""
+    """A spec, read and elaborated. `graph` is its meaning; `check` certifies, `compile` makes it run."""
 
     def __init__(self, text: str, name: str, folder: Path | None):
         self.texts = {name: text}
@@ -107,6 +107,14 @@ class Model:
     def graph(self) -> Graph:
         return self._elaborated.graph
 
+    @property
+    def backward(self) -> Graph:
+        """The reverse derivative of the spec's own outputs. SpecError: there is none."""
+        named = {key.text for key, _ in self._elaborated.spec.head.outputs or ()}
+        kept = [(v, name) for v, name in zip(self.graph.outputs, self.graph.output_names) if name in named]
+        outputs, names = zip(*kept)
+        return _reversed(prune(replace(self.graph, outputs=outputs, output_names=names)))
+
     @cached_property
     def report(self) -> Report:
         certificates, diagnostics = certify(self._elaborated)
@@ -120,7 +128,7 @@ class Model:
     def compile(
         self, path: str | Path | None = None, to: str = "onnx", options: Options = DEFAULT
     ) -> "Artifact":
-        """A runnable artifact; with a path, written there too. SpecError: the spec is refuted or not shown."""
+        """A runnable artifact; with a path, written there too. SpecError: refuted, or a requirement open."""
         self._refuse()
         return _compile(self.graph, self, path, to, options)
 
@@ -145,18 +153,20 @@ class Derivative:
         self.model = model
         graph = model.graph
         known = [port.name for port in graph.inputs if port.type.is_float and port.default is None]
-        for name, names, what in ((output, graph.output_names, "output"), *((w, known, "input") for w in wrt)):
+        results = [name for name, type in zip(graph.output_names, graph.output_types) if type.is_float]
+        for name, names, what in (
+            (output, results, "output"),
+            *((w, known, "input") for w in wrt),
+        ):
             if name not in names:
                 near = suggest(name, names)
                 fix = f"write `{near}`" if near else f"the {what}s are: {', '.join(names) or 'none'}"
-                raise SpecError([Diagnostic(NO_DERIVATIVE, f"there is no {what} `{name}` to differentiate", fix=fix)])
+                raise SpecError(
+                    [Diagnostic(NO_DERIVATIVE, f"there is no {what} `{name}` to differentiate", fix=fix)]
+                )
         place = graph.output_names.index(output)
         single = prune(replace(graph, outputs=(graph.outputs[place],), output_names=(output,)))
-        try:
-            whole = reverse(single)
-        except NoDerivative as refusal:
-            fix = "differentiate another output"
-            raise SpecError([Diagnostic(NO_DERIVATIVE, str(refusal), refusal.place, fix=fix)]) from None
+        whole = _reversed(single)
         kept = [whole.output_names.index(f"d.{name}") for name in wrt]
         self.graph = prune(
             replace(
@@ -178,13 +188,21 @@ class Derivative:
         return _optimised(self.graph, self.model, options)
 
 
+def _reversed(graph: Graph) -> Graph:
+    try:
+        return reverse(graph)
+    except NoDerivative as refusal:
+        fix = "differentiate another output"
+        raise SpecError([Diagnostic(NO_DERIVATIVE, str(refusal), refusal.place, fix=fix)]) from None
+
+
 def load(path: str | Path) -> Model:
     """The model of a spec's file. SpecError: with everything that is wrong with it."""
     return Model(source.read_text(path), str(path), Path(path).parent)
 
 
 def loads(text: str | Mapping[str, Any], name: str = "spec.yaml", folder: str | Path | None = None) -> Model:
-    """The model of a spec's text, or of a mapping of the same form. Files are looked up in `folder`, if given."""
+    """The model of a spec's text, or of a mapping of the same form; files are looked up in `folder`."""
     if not isinstance(text, str):
         text = yaml.safe_dump(dict(text), sort_keys=False, allow_unicode=True)
     return Model(text, name, Path(folder) if folder is not None else None)

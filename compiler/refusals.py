@@ -9,6 +9,7 @@ from banach.ir.span import Span
 
 LARGEST_FILE = 1_000_000
 DEEPEST = 64
+_LONGEST_LINE = 1000  # a longer line is not shown again as it should be
 
 UNREADABLE = Code(
     "B101",
@@ -336,7 +337,7 @@ def _value_not_quoted(text: str, span: Span, first: int, why: str) -> Diagnostic
     line = text[first : end if end >= 0 else len(text)]
     pair = re.match(r"\s*+(?:- )*+[^:]*+:\s++(?=\S)", line)
     fix = "put the value in quotes"
-    if pair:
+    if pair and len(line) <= _LONGEST_LINE:
         fix = f"write `{flow.quoted_line(text, (first + pair.end(), first + len(line.rstrip())))}`"
     return Diagnostic(YAML_SYNTAX, message, span, why=why, fix=fix)
 

@@ -31,10 +31,10 @@ WRONG_FORM = Code(
 
 # What other programs call it -> what it is called here.
 ALIASES = {
+    **dict.fromkeys(("stepsize", "step_size", "tau", "gamma", "lr", "eta", "learning_rate"), "step"),
     **dict.fromkeys(
-        ("stepsize", "step_size", "tau", "gamma", "lr", "eta", "learning_rate"), "step"
+        ("max_iters", "max_iter", "maxiter", "niter", "maxit", "n_iter", "max_iterations"), "most"
     ),
-    **dict.fromkeys(("max_iters", "max_iter", "maxiter", "niter", "maxit", "n_iter", "max_iterations"), "most"),
     **dict.fromkeys(("rtol", "atol", "tol", "tolerance", "eps", "thres_conv", "f_tol"), "residual"),
     **dict.fromkeys(("solver", "algorithm", "kind", "type"), "method"),
     **dict.fromkeys(("init", "x0", "initial", "initial_guess"), "start"),
@@ -56,7 +56,9 @@ class Section(BaseModel):
         """The section, or None after adding what is wrong with it to `mistakes`."""
         if not isinstance(node, Mapping):
             message = f"a {cls.title} is a mapping, not {form(node)}"
-            mistakes.append(Diagnostic(WRONG_FORM, message, node.span, fix=f"keys of a {cls.title}: {cls.keys()}"))
+            mistakes.append(
+                Diagnostic(WRONG_FORM, message, node.span, fix=f"keys of a {cls.title}: {cls.keys()}")
+            )
             return None
         try:
             return cls.model_validate({key.text: value for key, value in node})
@@ -87,7 +89,13 @@ def unknown_key(key: Scalar, title: str, known: list[str]) -> Diagnostic:
     """A key that means nothing, with what was probably meant."""
     alias = ALIASES.get(key.text)
     near = alias if alias in known else suggest(key.text, known)
-    label = f"here it is called `{near}`" if alias and near == alias else f"did you mean `{near}`?" if near else ""
+    label = (
+        f"here it is called `{near}`"
+        if alias and near == alias
+        else f"did you mean `{near}`?"
+        if near
+        else ""
+    )
     fix = f"write `{near}`" if near else f"keys of a {title}: {', '.join(known)}"
     return Diagnostic(UNKNOWN_KEY, f"a {title} has no key `{key.text}`", key.span, label=label, fix=fix)
 

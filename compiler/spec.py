@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-
 from banach.compiler.section import WRONG_FORM, Section, form, unknown_key
 from banach.compiler.source import Mapping, Node, Scalar, Source
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
@@ -34,6 +33,7 @@ class Head(Section):
     assume: Mapping | None = None
     operators: Mapping | None = None
     schedules: Mapping | None = None
+    scan: Mapping | None = None
     solve: Mapping | None = None
     outputs: Mapping | None = None
     require: Mapping | None = None
@@ -86,6 +86,20 @@ class Iteration(Section):
     report: Scalar | None = None
 
 
+class Recurrence(Section):
+    """A state carried along sequences, or for a number of steps."""
+
+    title: ClassVar[str] = "scan"
+
+    over: Mapping | None = None
+    steps: Scalar | None = None
+    state: Mapping
+    next: Mapping
+    where: Mapping | None = None
+    gives: Mapping | None = None
+    returns: Scalar | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """An iteration by a page of the library; `options` are those of the page, still unchecked."""
@@ -118,7 +132,11 @@ class Spec:
 
     @property
     def name(self) -> str:
-        return self.head.name.text if self.head.name else self.source.name.rsplit("/", 1)[-1].removesuffix(".yaml")
+        return (
+            self.head.name.text
+            if self.head.name
+            else self.source.name.rsplit("/", 1)[-1].removesuffix(".yaml")
+        )
 
 
 def spec(source: Source) -> Spec:
@@ -129,7 +147,9 @@ def spec(source: Source) -> Spec:
         raise SpecError(mistakes)
     if head.banach.value != 1:
         fix = "write `banach: 1`"
-        mistakes.append(Diagnostic(VERSION, f"unknown version `{head.banach.text}`", head.banach.span, fix=fix))
+        mistakes.append(
+            Diagnostic(VERSION, f"unknown version `{head.banach.text}`", head.banach.span, fix=fix)
+        )
     solves = tuple(found for key, node in head.solve or () if (found := _solve(key, node, mistakes)))
     if mistakes:
         raise SpecError(mistakes)
@@ -158,7 +178,9 @@ def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
         fix = "write `method: fista(f, g)`, or `state:` and `next:`"
         span = node.items[0][0].span if node.items else node.span
         label = near.label if near and near.label else ""
-        mistakes.append(Diagnostic(WRONG_FORM, "this solve has neither `method` nor `state`", span, label=label, fix=fix))
+        mistakes.append(
+            Diagnostic(WRONG_FORM, "this solve has neither `method` nor `state`", span, label=label, fix=fix)
+        )
         return None
     stop = Stop.read(known["stop"], mistakes) if "stop" in known else None
     options = []
@@ -173,5 +195,3 @@ def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
     if len(mistakes) > before:
         return None
     return Method(method, start, stop, report if isinstance(report, Scalar) else None, tuple(options), node)
-
-

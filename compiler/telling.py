@@ -12,7 +12,9 @@ from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.elaboration import vocabulary
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 
-NO_PAGE = Code("B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n")
+NO_PAGE = Code(
+    "B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n"
+)
 KINDS = ("operators", "functions", "solvers", "schedules", "theorems", "words", "diagnostics")
 _PACKAGES = ("banach.ir", "banach.compiler", "banach.backends")
 _PARTS = ("numpy", "networkx", "pydantic", "pyyaml", "onnx", "onnxruntime", "torch", "safetensors", "pillow")
@@ -46,14 +48,17 @@ def certificate(found: Certificate, verbose: bool) -> str:
 
 
 def _claim(found: Certificate) -> Iterator[str]:
-    yield f"  claim       {found.quantity}: {found.rate}" + (f", at most {found.bound}" if found.bound else "")
+    yield f"  claim       {found.quantity}: {found.rate}" + (
+        f", at most {found.bound}" if found.bound else ""
+    )
     if found.lipschitz:
         lo, hi = found.lipschitz.to_floats()
         yield f"  constant    L ≤ {hi:.7g}" + (f" (at least {lo:.7g})" if lo > 0 else "")
     if found.upper_factor is not None:
         yield f"  factor      ≤ {found.upper_factor:.6g} in the norm {found.norm}"
     if found.iterations is not None:
-        yield f"  iterations  ≤ {found.iterations} to a residual of {_decimal(found.tolerance)}"
+        told = f"≤ {found.iterations} to a residual of {_decimal(found.tolerance)}"
+        yield f"  iterations  {told}, in exact arithmetic"
     if found.proviso:
         yield f"  given that  {found.proviso}"
 
@@ -139,7 +144,7 @@ def _theorem(theorem: library.Theorem, owner: str) -> str:
 
 
 def codes() -> Iterator[Code]:
-    """Every kind of diagnostic, in the order of their numbers. Parts whose libraries are missing are left out."""
+    """Every kind of diagnostic, by number; parts whose libraries are missing are left out."""
     found: dict[str, Code] = {}
     for package in _PACKAGES:
         root = importlib.import_module(package)

@@ -106,7 +106,9 @@ def deq(folder: Path) -> None:
     z = np.load(folder / "deq" / "z.npy").astype(float)
     say(f"  iterations of each sample: {np.load(folder / 'deq' / 'z.iterations.npy').tolist()}")
     W, U, b = (table_of("deq.yaml", name) for name in ("W", "U", "b"))
-    exact = np.stack([root(lambda z, x=x: np.tanh(W @ z + U @ x + b) - z, np.zeros(48), tol=1e-12).x for x in digits])
+    exact = np.stack(
+        [root(lambda z, x=x: np.tanh(W @ z + U @ x + b) - z, np.zeros(48), tol=1e-12).x for x in digits]
+    )
     say(f"  against scipy.optimize.root: largest difference {np.abs(z - exact).max():.1e}")
 
 

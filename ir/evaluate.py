@@ -12,14 +12,20 @@ from banach.ir.primitives.regions import RegionOp
 from banach.ir.tensor_type import TypeMismatch, numpy_dtype
 
 
-def evaluate(graph: Graph, arguments: Sequence[np.ndarray], sizes: Mapping[str, int] | None = None) -> list[np.ndarray]:
+def evaluate(
+    graph: Graph, arguments: Sequence[np.ndarray], sizes: Mapping[str, int] | None = None
+) -> list[np.ndarray]:
     """The outputs of a graph for given inputs, in the dtypes that the graph declares.
 
     `sizes` gives the named sizes that no input shows. TypeMismatch: an argument has the wrong shape.
     """
     known = dict(sizes or {})
-    values = [_admit(port.name, port.type, argument, known) for port, argument in zip(graph.inputs, arguments, strict=True)]
-    return _run(graph, values, known)
+    values = [
+        _admit(port.name, port.type, argument, known)
+        for port, argument in zip(graph.inputs, arguments, strict=True)
+    ]
+    with np.errstate(all="ignore"):  # what overflows is inf, as in every backend
+        return _run(graph, values, known)
 
 
 def _admit(name: str, type: Any, argument: np.ndarray, sizes: dict[str, int]) -> np.ndarray:
@@ -31,7 +37,9 @@ def _admit(name: str, type: Any, argument: np.ndarray, sizes: dict[str, int]) ->
         if isinstance(size, Dim) and len(size.terms) == 1 and str(size).isidentifier():
             sizes.setdefault(str(size), actual)
         if bind(size, sizes) != actual:
-            raise TypeMismatch(f"the input {name} is {type}; it was given an array of shape {list(array.shape)}")
+            raise TypeMismatch(
+                f"the input {name} is {type}; it was given an array of shape {list(array.shape)}"
+            )
     return array
 
 
@@ -46,10 +54,14 @@ def _apply(op: Op, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> 
     definition = page(op.name)
     attributes = {key: _bound(value, sizes) for key, value in op.attributes}
     if isinstance(definition, RegionOp):
-        results = definition.evaluate(lambda region, given: _run(region, given, sizes), op.regions, operands, **attributes)
+        results = definition.evaluate(
+            lambda region, given: _run(region, given, sizes), op.regions, operands, **attributes
+        )
     else:
         results = (definition.evaluate(*operands, **attributes),)
-    return [np.asarray(result, numpy_dtype(type.dtype)) for result, type in zip(results, op.types, strict=True)]
+    return [
+        np.asarray(result, numpy_dtype(type.dtype)) for result, type in zip(results, op.types, strict=True)
+    ]
 
 
 def _bound(attribute: Any, sizes: Mapping[str, int]) -> Any:

@@ -84,11 +84,12 @@ class Graph:
 
     def walk(self) -> Iterator["Graph"]:
         """This graph and every region below it, outermost first."""
-        pending = [self]
+        pending: list[Graph] = [self]
         while pending:
             graph = pending.pop()
             yield graph
-            pending.extend(region for op in reversed(graph.ops) for region in reversed(op.regions))
+            regions: list[Graph] = [region for op in graph.ops for region in op.regions]
+            pending.extend(reversed(regions))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,6 +167,11 @@ class Builder:
         """The array behind a value that was made by `constant` or `scalar`."""
         return self._constants.get(value.id)
 
+    def place_of(self, value: Value) -> Span | None:
+        """Where an input or an operation's result stands in the text."""
+        made = next((op.place for op in reversed(self._ops) if value.id in op.results), None)
+        return made or next((port.place for number, port in self._inputs if number == value.id), None)
+
     def scalar(self, value: float | int | bool | Fraction, dtype: str) -> Value:
         """A constant without axes; the same number is made once."""
         key = (dtype, repr(value))
@@ -208,7 +214,9 @@ class Builder:
             known.extend(self.replay(op, [known[v] for v in op.operands]))
         return tuple(known[v] for v in graph.outputs)
 
-    def replay(self, op: Op, operands: Sequence[Value], regions: Sequence[Graph] | None = None) -> tuple[Value, ...]:
+    def replay(
+        self, op: Op, operands: Sequence[Value], regions: Sequence[Graph] | None = None
+    ) -> tuple[Value, ...]:
         """Adds a copy of an operation that reads other operands (and, if given, has other regions)."""
         kept = op.regions if regions is None else regions
         return self.emit(op.name, operands, dict(op.attributes), kept, op.place)

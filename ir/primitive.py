@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from banach.ir.dims import Size
 from banach.ir.exact import Interval
 from banach.ir.graph import PRIMITIVES, Builder, Graph, Value
 from banach.ir.shelf import Page, pages
-from banach.ir.dims import Size
+from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, broadcast
 
 REALS = Interval.everything()
@@ -29,12 +30,13 @@ Cotangents = tuple[Value | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of an operand: its type, an interval that holds every entry, its value if constant,
-    and an enclosure of its spectral norm as a matrix (worked out only when asked for)."""
+    """What is known of an operand: its type, an interval that holds every entry, an enclosure of its spectral
+    norm as a matrix (worked out only when asked for), and its value if constant."""
 
     type: TensorType
     range: Interval = REALS
     norm: Callable[[], Interval] = field(default=lambda: NONNEGATIVE)
+    value: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,9 @@ def pages(package: str) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for module in modules(package):
         for thing in list(vars(module).values()):
-            if not (isinstance(thing, type) and issubclass(thing, Page) and thing.__module__ == module.__name__):
+            if not (
+                isinstance(thing, type) and issubclass(thing, Page) and thing.__module__ == module.__name__
+            ):
                 continue
             if thing.__subclasses__() or thing.__name__.startswith("_"):
                 continue
@@ -56,3 +58,15 @@ def _admit(leaf: type[Page], found: dict[str, Any]) -> None:
         other = type(found[leaf.name])
         raise BadPage(f"two pages are called {leaf.name}: {other.__module__} and {leaf.__module__}")
     found[leaf.name] = leaf()
+
+
+@cache
+def entries(package: str, table: str) -> Mapping[str, Any]:
+    """The mappings called `table` in a package's modules, as one. BadPage: two have an entry in common."""
+    found: dict[str, Any] = {}
+    for module in modules(package):
+        part = getattr(module, table)
+        if shared := sorted(found.keys() & part.keys()):
+            raise BadPage(f"{module.__name__}.{table} says again what {', '.join(shared)} is")
+        found.update(part)
+    return MappingProxyType(found)

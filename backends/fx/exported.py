@@ -27,11 +27,11 @@ def begin(lane: Sequence[int], tolerance: torch.Tensor, device: torch.device) ->
 def judge(
     record: Record, k: int | torch.Tensor, size: torch.Tensor, scale: torch.Tensor, tolerance: torch.Tensor
 ) -> Record:
-    """The record after a check at step k; lanes that have ended keep theirs. A NaN is not converged."""
+    """The record after a check at step k; lanes that have ended keep theirs. NaN and ∞ have diverged."""
     iterations, measured, status = record
     going = status == AT_MOST
-    outcome = torch.where(size.isfinite(), AT_MOST, DIVERGED)
-    outcome = torch.where(size <= tolerance * scale, CONVERGED, outcome)
+    small = torch.where(size <= tolerance * scale, CONVERGED, AT_MOST)
+    outcome = torch.where(size + scale < torch.inf, small, DIVERGED)
     return (
         torch.where(going, k, iterations),
         torch.where(going, size, measured),

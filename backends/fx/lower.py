@@ -18,13 +18,14 @@ from torch.fx import Node
 
 from banach.backends.fx.loops import Region, loop
 from banach.backends.fx.module import Lowered, to_torch
-from banach.backends.fx.operations import TABLE, Plain, Site
+from banach.backends.fx.operations import FAMILIES, TABLE, Plain, Site
 from banach.ir import diagnostic
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.dims import Dim, Quotient, Size, names
 from banach.ir.graph import Builder, Graph, Op, Port, prune
 from banach.ir.primitive import page
 from banach.ir.primitives.regions import RegionOp
+from banach.ir.shelf import entries
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, numpy_dtype
 
@@ -186,8 +187,9 @@ class _Lowering:
             size=self._size,
             device=self._device,
         )
-        if op.name in TABLE:
-            result = TABLE[op.name](site)
+        emit = TABLE.get(op.name) or entries(FAMILIES, "TABLE").get(op.name)
+        if emit is not None:
+            result = emit(site)
         elif "fx" in definition.lowerings:
             result = site.call(_torch_function(definition.lowerings["fx"], op), *site.nodes())
         elif hasattr(definition, "decompose"):

@@ -18,6 +18,8 @@ from banach.ir.tensor_type import TensorType
 
 Plain = Node | int | float | bool
 
+FAMILIES = "banach.backends.fx.families"  # further tables: a file for each family, which is found by walking
+
 DTYPES: Mapping[str, torch.dtype] = {
     "float64": torch.float64,
     "float32": torch.float32,
@@ -193,28 +195,6 @@ def _concatenate(site: Site) -> Node:
     return site.call(torch.cat, site.nodes(), site.attribute("axis"))
 
 
-def _take(site: Site) -> Node:
-    x, index = site.nodes()
-    axis = site.types[0].rank + site.attribute("axis")
-    if site.types[1].rank == 1:
-        return site.call(torch.index_select, x, axis, index)
-    rows = site.call(torch.index_select, x, axis, site.method("reshape", index, -1))
-    return site.method("reshape", rows, site.shape(site.type.shape))
-
-
-def _scatter_add(site: Site) -> Node:
-    x, index = site.nodes()
-    shape = site.type.shape
-    axis = site.type.rank + site.attribute("axis")
-    if site.types[1].rank != 1:
-        entries: Size = 1
-        for size in site.types[1].shape:
-            entries = entries * size
-        x = site.method("reshape", x, site.shape((*shape[:axis], entries, *shape[axis + 1 :])))
-        index = site.method("reshape", index, -1)
-    return site.method("index_add", site.method("new_zeros", x, site.shape(shape)), axis, index, x)
-
-
 def _linear(site: Site) -> Node:
     matrix, x = site.nodes()
     return site.call(torch.nn.functional.linear, x, matrix)
@@ -253,7 +233,5 @@ TABLE: Mapping[str, Emit] = {
     "slice": _slice,
     "pad": _pad,
     "concatenate": _concatenate,
-    "take": _take,
-    "scatter_add": _scatter_add,
     "matvec": _linear,
 }

@@ -3,12 +3,13 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from banach.backends.arrays import UNWRITABLE
 from banach.backends.base import Artifact
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.graph import Graph, Port
@@ -77,10 +78,20 @@ class FxArtifact(Artifact):
             return [to_numpy(tensor) for tensor in self.module(*given)]
 
     def save(self, folder: str | Path) -> None:
-        """Writes weights.safetensors, code.py (to be read) and model.json, each whole or not at all."""
+        """Writes weights.safetensors, code.py (to be read) and model.json, each whole or not at all.
+
+        RunError (B705): they cannot be written.
+        """
         from safetensors.torch import save
 
         target = Path(folder)
+        try:
+            self._save(target, save)
+        except OSError as wrong:
+            message = f"`{target}` cannot be written: {wrong.strerror or wrong}"
+            raise RunError(Diagnostic(UNWRITABLE, message, fix="give another folder by -o")) from None
+
+    def _save(self, target: Path, save: Callable[..., bytes]) -> None:
         target.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _weights(self.module)}
         _write(target / "weights.safetensors", save(weights))

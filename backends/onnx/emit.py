@@ -109,9 +109,13 @@ class Emitter:
         type: TensorType,
         *,
         free: bool = False,
+        skipped: int = 0,
         **attributes: Any,
     ) -> Ref:
-        """The result of a node. `free`: it costs nothing, so not even a branch keeps it inside."""
+        """The result of a node, or the one after `skipped` others, which are not used.
+
+        `free`: it costs nothing, so not even a branch keeps it inside.
+        """
         settled = [self.settle(operand) for operand in operands]
         names = tuple(ref.name for ref in settled)
         key = (op_type, names, type.dtype, tuple(attributes.items()))
@@ -121,7 +125,8 @@ class Emitter:
             if key in self.scopes[depth].known:
                 return self._read(self.scopes[depth].known[key])
         name = self.fresh(op_type.lower())
-        self.scopes[place].nodes.append(helper.make_node(op_type, names, [name], name=name, **attributes))
+        outputs = [*(self.fresh("unused") for _ in range(skipped)), name]
+        self.scopes[place].nodes.append(helper.make_node(op_type, names, outputs, name=name, **attributes))
         for ref in settled:
             self._read(ref, place)
         result = self.scopes[place].known[key] = Ref(type, name, place)

@@ -1,8 +1,9 @@
 """A solve as a Loop that stops by its residual; the same numbers, counts and status as the oracle's.
 
-Per iteration the body pays for the step, the residual and four nodes on numbers. The loop goes on while the
-residual has not passed and is smaller than infinity, which NaN is not. (A Where for Not and And would
-be one node fewer, and slower by a tenth of an iteration at n = 64.) The status waits until after the loop.
+Per iteration the body pays for the step, the residual and four nodes on numbers, five where the scale is no
+constant. The loop goes on while the residual has not passed and residual and scale are smaller than infinity,
+which NaN is not. (A Where for Not and And would be one node fewer, and slower by a tenth of an iteration at
+n = 64.) The status waits until after the loop.
 
 With `every` steps per check the body holds that many steps. A remainder of `most` gets its own small Loop in
 an If after the main one, run at most once: masking it would cost every iteration a comparison and a
@@ -12,7 +13,7 @@ With `lanes` a row that has stopped is held by a Where; the loop ends when every
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,18 +32,18 @@ TRUTH, WHOLE = TensorType("bool"), TensorType("int64")
 
 @dataclass(frozen=True, slots=True)
 class _Carried:
-    """What one iteration hands to the next; `going` and `iterations` are kept for lanes only."""
+    """What one iteration hands to the next; `iterations` is kept for lanes only."""
 
     states: list[Ref]
     k: Ref
     measured: Ref
-    converged: Ref
-    going: Ref | None = None
+    small: Ref
+    finite: Ref
     iterations: Ref | None = None
 
     def refs(self) -> list[Ref]:
-        lanes = [] if self.going is None or self.iterations is None else [self.going, self.iterations]
-        return [*self.states, self.k, self.measured, self.converged, *lanes]
+        lanes = [] if self.iterations is None else [self.iterations]
+        return [*self.states, self.k, self.measured, self.small, self.finite, *lanes]
 
     def like(self, refs: Sequence[Ref]) -> "_Carried":
         count = len(self.states)
@@ -68,10 +69,9 @@ class _Solve:
     def start(self, states: Sequence[Ref]) -> _Carried:
         """Nothing is known of the residual yet; every lane is going."""
         measured = self.filled(np.inf, self.tolerance.type.dtype)
-        begun = _Carried(list(states), self.whole(0), measured, self.filled(False, "bool"))
-        if self.lane is None:
-            return begun
-        return replace(begun, going=self.filled(True, "bool"), iterations=self.filled(0, "int64"))
+        no, yes = self.filled(False, "bool"), self.filled(True, "bool")
+        iterations = None if self.lane is None else self.filled(0, "int64")
+        return _Carried(list(states), self.whole(0), measured, no, yes, iterations)
 
     def steps(self, carried: _Carried, count: int) -> tuple[list[Ref], list[Ref], Ref]:
         """The states before and after the last of `count` steps, and the number of steps so far."""
@@ -88,27 +88,34 @@ class _Solve:
         emit = self.emit
         size, scale = self.inline(self.residual, [*before, *fresh, *self.captures])
         bound = emit.node("Mul", [self.tolerance, scale], scale.type)
-        passed = emit.node("LessOrEqual", [size, bound], self.truth)
-        going = emit.node("And", [self.negated(passed), self.finite(size)], self.truth)
-        if carried.going is None:
-            return going, _Carried(list(fresh), k, size, passed)
-        return self.frozen(carried, fresh, k, size, passed, going)
+        small = emit.node("LessOrEqual", [size, bound], self.truth)
+        fixed = scale.constant is not None and np.all(np.isfinite(scale.constant.array))
+        finite = self.finite(size if fixed else emit.node("Add", [size, scale], size.type))
+        if carried.iterations is None:
+            found = _Carried(list(fresh), k, size, small, finite)
+            return self.going(found), found
+        return self.frozen(carried, fresh, k, size, small, finite)
 
     def frozen(
-        self, carried: _Carried, fresh: Sequence[Ref], k: Ref, size: Ref, passed: Ref, on: Ref
+        self, carried: _Carried, fresh: Sequence[Ref], k: Ref, size: Ref, small: Ref, finite: Ref
     ) -> tuple[Ref, _Carried]:
         """The same for lanes: those that had stopped before keep all they have."""
-        emit, old = self.emit, carried.going
-        assert old is not None and carried.iterations is not None
+        emit, old = self.emit, self.going(carried)
+        assert carried.iterations is not None
         states = [
             choose(emit, new.type, self.widened(old, new.type), new, was)
             for new, was in zip(fresh, carried.states)
         ]
         measured = choose(emit, size.type, old, size, carried.measured)
-        converged = choose(emit, self.truth, old, passed, carried.converged)
+        small = choose(emit, self.truth, old, small, carried.small)
+        finite = choose(emit, self.truth, old, finite, carried.finite)
         iterations = choose(emit, carried.iterations.type, old, k, carried.iterations)
-        going = emit.node("And", [old, on], self.truth)
-        return self.some(going), _Carried(states, k, measured, converged, going, iterations)
+        found = _Carried(states, k, measured, small, finite, iterations)
+        return self.some(self.going(found)), found
+
+    def going(self, carried: _Carried) -> Ref:
+        """Whether the residual was too large and finite, lane by lane."""
+        return self.emit.node("And", [self.negated(carried.small), carried.finite], self.truth)
 
     def loop(self, carried: _Carried, trips: Ref, every: int) -> _Carried:
         """Chunks of `every` steps with a check after each, at most `trips` of them."""
@@ -157,26 +164,17 @@ class _Solve:
 
     def unfinished(self, carried: _Carried) -> Ref:
         """Whether some iteration is still going."""
-        emit = self.emit
-        if carried.going is not None:
-            return self.some(carried.going)
-        unknown = emit.node("Equal", [carried.k, self.whole(0)], TRUTH)
-        left = emit.node("And", [self.negated(carried.converged), self.finite(carried.measured)], TRUTH)
-        return emit.node("Or", [unknown, left], TRUTH)
+        going = self.going(carried)
+        return going if carried.iterations is None else self.some(going)
 
     def results(self, carried: _Carried) -> list[Ref]:
         """States, iterations, residual and status."""
         emit, count = self.emit, TensorType("int64", self.lane or ())
         at_most, converged, diverged = self.whole(AT_MOST), self.whole(CONVERGED), self.whole(DIVERGED)
-        if carried.going is not None and carried.iterations is not None:
-            stopped = emit.node("Where", [carried.converged, converged, diverged], count)
-            status = emit.node("Where", [carried.going, at_most, stopped], count)
-            return [*carried.states, carried.iterations, carried.measured, status]
-        begun = emit.node("Less", [self.whole(0), carried.k], TRUTH)
-        lost = emit.node("And", [self.negated(self.finite(carried.measured)), begun], TRUTH)
-        failed = emit.node("Where", [lost, diverged, at_most], count)
-        status = emit.node("Where", [carried.converged, converged, failed], count)
-        return [*carried.states, carried.k, carried.measured, status]
+        ended = emit.node("Where", [carried.small, converged, at_most], count)
+        status = emit.node("Where", [carried.finite, ended, diverged], count)
+        iterations = carried.k if carried.iterations is None else carried.iterations
+        return [*carried.states, iterations, carried.measured, status]
 
     def some(self, mask: Ref) -> Ref:
         """Whether it holds for some lane: by a count, which is defined without lanes too."""

@@ -6,8 +6,6 @@ nothing: a recurrence over data is a Scan. Every input of a Scan is read, and no
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from banach.backends.onnx.emit import Ref
 from banach.backends.onnx.fixpoint import fix, read_inputs
 from banach.backends.onnx.plain import RULES
@@ -62,31 +60,23 @@ def _scan(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]) -
         return [*operands[:states], *empty]
     if not sequences and len(op.types) == states:
         return _counted(emit, inline, op, operands)
-    order = _order(emit, op)
-    read = read_inputs(step)
+    order, read = _order(emit, op), read_inputs(step)
     kept = [i for i in range(states, states + sequences) if i in read]
-    given = {i: _turned(emit, operands[i], order) for i in kept}
+    given = [_turned(emit, operands[i], order) for i in kept]
     entries = [step.inputs[i].type for i in kept]
-    counting = not kept
-    if counting:  # a Scan takes its length from an input that it reads: the numbers 0 .. n-1, handed on
-        numbers = TensorType("int64", (op.attribute("length"),))
-        given[-1] = RULES["count"](emit, numbers, size=numbers.shape[0], dtype="int64")
-        entries = [WHOLE]
+    counts: list[TensorType] = []
+    if not kept:  # a Scan takes its length from an input that it reads: the numbers 0 .. n-1, handed on
+        counts, entries = [TensorType("int64", (op.attribute("length"),))], [WHOLE]
+        given = [RULES["count"](emit, counts[0], size=op.attribute("length"), dtype="int64")]
 
     def body(inputs: list[Ref]) -> list[Ref]:
-        known = dict(zip(kept, inputs[states:]))
-        state = inputs[:states]
-        rows = [known.get(i, operands[i]) for i in range(states, states + sequences)]
-        return [
-            *inline(step, [*state, *rows, *operands[states + sequences :]]),
-            *(inputs[states:] if counting else ()),
-        ]
+        rows = dict(zip(kept, inputs[states:]))
+        known = [rows.get(i, operand) for i, operand in enumerate(operands[states:], states)]
+        return [*inline(step, [*inputs[:states], *known]), *(inputs[states:] if counts else ())]
 
     made = emit.body("scan", [*(ref.type for ref in operands[:states]), *entries], body)
-    types = [*op.types, *([numbers] if counting else ())]
-    found = emit.regions(
-        "Scan", [*operands[:states], *given.values()], types, {"body": made}, num_scan_inputs=len(given)
-    )
+    start = [*operands[:states], *given]
+    found = emit.regions("Scan", start, [*op.types, *counts], {"body": made}, num_scan_inputs=len(given))
     stacks = [_turned(emit, ref, order) for ref in found[states : len(op.types)]]
     return [*found[:states], *stacks]
 
@@ -100,7 +90,7 @@ def _counted(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]
         return [going, *inline(op.regions[0], [*state, *operands[states:]])]
 
     made = emit.body("count", [WHOLE, TRUTH, *op.types], body)
-    trips = RULES["extent"](emit, WHOLE, size=op.attribute("length"), dtype="int64")
+    trips = _given(RULES["extent"](emit, WHOLE, size=op.attribute("length"), dtype="int64"))
     return emit.regions(
         "Loop", [trips, emit.constant(True, "bool"), *operands[:states]], op.types, {"body": made}
     )
@@ -112,13 +102,19 @@ def _order(emit: SizedEmitter, op: Op) -> Ref | None:
         return None
     length = op.attribute("length")
     if isinstance(length, int):
-        return emit.vector(np.arange(length)[::-1])
+        return emit.vector(range(length)[::-1])
     whole = TensorType("int64", (length,))
     last = RULES["extent"](emit, WHOLE, size=length - 1, dtype="int64")
     # Not Range(n-1, -1, -1): ONNX Runtime 1.32 turns Gather by such a Range into a Slice that ends at -1;
     # that names the last entry, and the slice comes out empty.
     up = RULES["count"](emit, whole, size=length, dtype="int64")
-    return emit.node("Sub", [last, up], whole, free=True)
+    return emit.node("Sub", [_given(last), _given(up)], whole, free=True)
+
+
+def _given(ref: Ref | None) -> Ref:
+    """A rule may leave an operation to its decomposition; those for sizes never do."""
+    assert ref is not None
+    return ref
 
 
 def _turned(emit: SizedEmitter, ref: Ref, order: Ref | None) -> Ref:

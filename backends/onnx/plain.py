@@ -13,10 +13,13 @@ from banach.backends.onnx.emit import ELEMENTS, Emitter, Ref
 from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.dims import Size
 from banach.ir.primitive import page
+from banach.ir.shelf import entries
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast
 
-Rule = Callable[..., Ref]
+Rule = Callable[..., Ref | None]  # None: the page's decomposition serves better
+
+FAMILIES = "banach.backends.onnx.families"  # further rules: a file for each family, which is found by walking
 
 
 def choose(emit: Emitter, type: TensorType, chosen: Ref, x: Ref, y: Ref) -> Ref:
@@ -49,10 +52,10 @@ def reshape(emit: Emitter, type: TensorType, x: Ref, shape: tuple[Size, ...]) ->
     """The same entries under another shape."""
     if x.type.shape == shape:
         return x
-    if x.constant is not None and all(isinstance(size, int) for size in shape):
-        return Ref(type, constant=Tensor(x.constant.array.reshape(shape)))
     named = [axis for axis, size in enumerate(shape) if not isinstance(size, int)]
     fixed = [size for size in shape if isinstance(size, int)]
+    if x.constant is not None and not named:
+        return Ref(type, constant=Tensor(x.constant.array.reshape(fixed)))
     if len(named) == 1 and all(fixed):
         # One unknown follows from the rest, and shape inference can follow it too.
         vector = emit.vector([size if isinstance(size, int) else -1 for size in shape])
@@ -146,7 +149,8 @@ def _reduce_max(emit: Emitter, type: TensorType, x: Ref, axes: tuple[int, ...]) 
     return choose(emit, type, spoilt, emit.constant(np.nan, type.dtype), largest)
 
 
-def _cast(emit: Emitter, type: TensorType, x: Ref, dtype: str) -> Ref:
+def cast(emit: Emitter, type: TensorType, x: Ref, dtype: str) -> Ref:
+    """The same numbers in another dtype."""
     if x.type.dtype == dtype:
         return x
     if x.constant is not None:
@@ -162,7 +166,7 @@ def _extent(emit: SizedEmitter, type: TensorType, size: Size, dtype: str) -> Ref
     if isinstance(size, int):
         return emit.constant(size, dtype)
     number = emit.node("Reshape", [emit.size(size), emit.vector([])], TensorType("int64"), free=True)
-    return _cast(emit, type, number, dtype)
+    return cast(emit, type, number, dtype)
 
 
 def _count(emit: SizedEmitter, type: TensorType, size: Size, dtype: str) -> Ref:
@@ -175,7 +179,7 @@ def _count(emit: SizedEmitter, type: TensorType, size: Size, dtype: str) -> Ref:
         type.with_dtype("int64"),
         free=True,
     )
-    return _cast(emit, type, numbers, dtype)
+    return cast(emit, type, numbers, dtype)
 
 
 def _slice(emit: SizedEmitter, type: TensorType, x: Ref, axis: int, start: Size, stop: Size) -> Ref:
@@ -193,37 +197,11 @@ def _concatenate(emit: Emitter, type: TensorType, *operands: Ref, axis: int) -> 
     return emit.node("Concat", operands, type, axis=axis)
 
 
-def _take(emit: Emitter, type: TensorType, x: Ref, index: Ref, axis: int) -> Ref:
-    return emit.node("Gather", [x, index], type, axis=axis + x.type.rank)
-
-
-def _scatter_add(emit: Emitter, type: TensorType, x: Ref, index: Ref, axis: int, size: Size) -> Ref:
-    """Places first: ScatterND adds whole slices of the axes that follow."""
-    after = -1 - axis
-    before, places = x.type.rank - after - index.type.rank, index.type.rank
-    shape = x.type.shape
-    order = (*range(before, before + places), *range(before), *range(before + places, x.type.rank))
-    # ScatterND adds no float16 in ONNX Runtime.
-    wide = "float32" if type.dtype in ("float16", "bfloat16") else type.dtype
-    moved = _cast(emit, x.type.with_dtype(wide), x, wide)
-    if before:
-        moved = emit.node("Transpose", [moved], moved.type.with_shape(shape[i] for i in order), perm=order)
-    rest = (*shape[:before], *shape[before + places :])
-    start = Ref(TensorType(wide, (size, *rest)), stretched=emit.constant(0, wide))
-    where = _cast(emit, index.type.with_dtype("int64"), index, "int64")
-    where = emit.node("Unsqueeze", [where, emit.vector([-1])], where.type.with_shape((*index.type.shape, 1)))
-    total = emit.node("ScatterND", [start, where, moved], start.type, reduction="add")
-    if before:
-        back = (*range(1, before + 1), 0, *range(before + 1, before + 1 + after))
-        total = emit.node("Transpose", [total], type.with_dtype(wide), perm=back)
-    return _cast(emit, type, total, type.dtype)
-
-
 RULES: Mapping[str, Rule] = {
     "constant": _constant,
     "extent": _extent,
     "count": _count,
-    "cast": _cast,
+    "cast": cast,
     "select": _select,
     "relu": _relu,
     "soft_threshold": _soft_threshold,
@@ -237,17 +215,16 @@ RULES: Mapping[str, Rule] = {
     "slice": _slice,
     "pad": _pad,
     "concatenate": _concatenate,
-    "take": _take,
-    "scatter_add": _scatter_add,
 }
 
 
 def apply(
     emit: Emitter, name: str, type: TensorType, operands: Sequence[Ref], attributes: Mapping[str, Any]
 ) -> Ref | None:
-    """The result of a plain operation by this table or by its page's ONNX name; None: neither has it."""
-    if name in RULES:
-        return RULES[name](emit, type, *operands, **attributes)
+    """The result of a plain operation by a rule or by its page's ONNX name; None: there is neither."""
+    rule = RULES.get(name) or entries(FAMILIES, "RULES").get(name)
+    if rule is not None:
+        return rule(emit, type, *operands, **attributes)
     op_type = page(name).lowerings.get("onnx")
     if op_type is None:
         return None

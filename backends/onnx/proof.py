@@ -68,7 +68,9 @@ def spectrum_within(rows: Rows, lower: Fraction, upper: Fraction) -> bool:
     if any(rows[i][j] != rows[j][i] for i in range(len(rows)) for j in range(i)):
         return False
     middle = Fraction(float((lower + upper) / 2))
-    shifted = [[Fraction(x) - (middle if i == j else 0) for j, x in enumerate(row)] for i, row in enumerate(rows)]
+    shifted = [
+        [Fraction(x) - (middle if i == j else 0) for j, x in enumerate(row)] for i, row in enumerate(rows)
+    ]
     return norm_at_most(shifted, min(upper - middle, middle - lower))  # type: ignore[arg-type]
 
 

@@ -47,7 +47,7 @@ float16 and bfloat16 have few kernels on a CPU.
 )
 UNREADABLE_FILE = Code(
     "B711",
-    "unreadable-file",
+    "unreadable-model",
     """A file is no ONNX model that can be run here: it is missing, cut short, larger than 2 GB, of another
 kind, or has parts in other files.
 
@@ -73,7 +73,7 @@ which one ONNX file cannot hold.
 )
 
 LARGEST = 2**31 - 1  # bytes: the bound of a protobuf message
-DTYPES = {element: dtype for dtype, element in ELEMENTS.items()}
+DTYPES: Mapping[int, str] = {element: dtype for dtype, element in ELEMENTS.items()}
 CPU = "CPUExecutionProvider"
 
 

@@ -17,26 +17,9 @@ from typing import Any
 from onnx import GraphProto, ModelProto, numpy_helper
 
 from banach.backends.onnx import proof
+from banach.backends.onnx.rational import BINARY, UNARY, End, Number, Refused, root, rounded, same_unit
 
-End = Fraction | float  # a float only where it is infinite
-Unit = tuple[tuple[str, Fraction], ...]
-
-_BITS = 256  # mantissa to which the ends of intervals are rounded, outwards
 _DEEPEST = 200
-_LONGEST_POWER = 1 << 20
-
-
-class _Refused(Exception):
-    """The certificate is not of a form that can be checked."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    """A real number between lo and hi, times powers of positive unknowns."""
-
-    lo: End
-    hi: End
-    unit: Unit = ()
 
 
 @dataclass(slots=True)
@@ -62,9 +45,20 @@ def verify(model: ModelProto) -> Verification:
         tensors = _Tensors(model)
         for certificate in document["certificates"]:
             _check_certificate(certificate, tensors, found)
+        told = {certificate["solve"] for certificate in document["certificates"]}
+        solves = {name.removesuffix(".tolerance") for name in tensors.defaults if name.endswith(".tolerance")}
+        found.failed.extend(f"{name}: no certificate speaks of this solve" for name in sorted(solves - told))
     except KeyError as missing:
         found.failed.append(f"the file holds no certificate of ours: {missing} is missing")
-    except (ValueError, TypeError, IndexError, AttributeError, RecursionError, _Refused) as wrong:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        Refused,
+    ) as wrong:
         found.failed.append(f"the certificate cannot be read: {type(wrong).__name__}: {wrong}")
     return found
 
@@ -116,6 +110,11 @@ class _Tensors:
             self.known[key] = array is not None and _bounds(leaf, array.astype("float64").tolist())
         return self.known[key]
 
+    def shortest(self, leaf: Mapping[str, Any]) -> End:
+        """A bound of the smallest singular value from above: the length of a column, ‖Av‖ for a unit v."""
+        column = self.by_digest[leaf["tensor"]][:, 0].astype("float64").tolist()
+        return root(sum((Fraction(x) ** 2 for x in column), Fraction(0)), True)
+
 
 def _bounds(leaf: Mapping[str, Any], rows: list[list[float]]) -> bool:
     lower, upper = Fraction(leaf["lower"]), Fraction(leaf["upper"])
@@ -136,32 +135,39 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
     if certificate["verdict"] != "proved":
         found.trusted.append(f"{name}: nothing is claimed, the verdict is {certificate['verdict']}")
         return
-    measure = _Measure(tensors, name, found)
+    measure = _Measure(tensors, name, found, certificate["iterations"])
     evidence = certificate["evidence"]
+    if [h["text"] for h in certificate["hypotheses"]] != [h["text"] for h in evidence["hypotheses"]]:
+        found.failed.append(f"{name}: the hypotheses are not those that there is evidence for")
     for hypothesis in evidence["hypotheses"]:
         _check_hypothesis(name, hypothesis, measure, found)
     _check_tolerance(certificate, tensors, found)
-    if certificate["factor"] is not None:
+    if certificate["lipschitz"] is not None:
+        _check_constant(certificate, measure, found)
+    if certificate["factor"] is not None or certificate["claim"]["factor"] is not None:
         _check_factor(certificate, measure, found)
     if certificate["iterations"] is not None:
         _check_trips(certificate, measure, found)
     proviso = f", given that {certificate['proviso']}" if certificate["proviso"] else ""
     found.trusted.append(f"{name}: the theorem `{certificate['theorem']}` ({certificate['source']}){proviso}")
+    found.trusted.append(f"{name}: that the formulas above are those of the theorem")
     found.trusted.append(f"{name}: that the graph computes what the theorem speaks of, up to rounding")
     found.trusted.extend(f"{name}: assumed {text}" for text in certificate["assumptions"])
 
 
-def _check_hypothesis(name: str, hypothesis: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
+def _check_hypothesis(
+    name: str, hypothesis: Mapping[str, Any], measure: "_Measure", found: Verification
+) -> None:
     if not hypothesis["tree"]:
         found.trusted.append(f"{name}: {hypothesis['text']}, from the library's page")
         return
     op, left, right = hypothesis["tree"]
     a, b = measure(left), measure(right)
-    holds = _same_unit(a, b) and _COMPARISONS[op](a, b)
+    holds = same_unit(a, b) and _COMPARISONS[op](a, b)
     (found.checked if holds else found.failed).append(f"{name}: {hypothesis['text']}")
 
 
-_COMPARISONS: dict[str, Callable[[_Number, _Number], bool]] = {
+_COMPARISONS: dict[str, Callable[[Number, Number], bool]] = {
     "<": lambda a, b: a.hi < b.lo,
     "<=": lambda a, b: a.hi <= b.lo,
     ">": lambda a, b: a.lo > b.hi,
@@ -184,19 +190,32 @@ def _check_tolerance(certificate: Mapping[str, Any], tensors: _Tensors, found: V
     )
 
 
+def _check_constant(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
+    stated = certificate["lipschitz"][1]
+    constant = measure(certificate["evidence"]["lipschitz"])
+    holds = stated is None or (not constant.unit and constant.hi <= Fraction(stated))
+    (found.checked if holds else found.failed).append(
+        f"{certificate['solve']}: the constant L is at most {stated}"
+    )
+
+
 def _check_factor(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
     factor = measure(certificate["evidence"]["factor"])
     stated = Fraction(certificate["factor"])
-    holds = not factor.unit and factor.hi <= stated and stated < 1
+    holds = not factor.unit and factor.hi <= stated < 1 and certificate["claim"]["factor"] == stated
     name = certificate["solve"]
-    (found.checked if holds else found.failed).append(f"{name}: the factor is at most {certificate['factor']:.6g}")
+    (found.checked if holds else found.failed).append(
+        f"{name}: the factor is at most {certificate['factor']:.6g}"
+    )
 
 
 def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
     bound = measure(certificate["evidence"]["residual"])
     holds = not bound.unit and bound.hi <= Fraction(certificate["tolerance"])
     name = certificate["solve"]
-    (found.checked if holds else found.failed).append(f"{name}: at most {certificate['iterations']} iterations")
+    (found.checked if holds else found.failed).append(
+        f"{name}: at most {certificate['iterations']} iterations"
+    )
 
 
 # --- exact arithmetic on trees ----------------------------------------------------------------------------
@@ -205,172 +224,50 @@ def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Ver
 class _Measure:
     """The enclosure of a tree, from facts that hold of the weights."""
 
-    def __init__(self, tensors: _Tensors, name: str, found: Verification):
-        self.tensors, self.name, self.found = tensors, name, found
+    def __init__(self, tensors: _Tensors, name: str, found: Verification, trips: int | None = None):
+        self.tensors, self.name, self.found, self.trips = tensors, name, found, trips
         self.told: set[str] = set()
 
-    def __call__(self, tree: Sequence[Any], depth: int = 0) -> _Number:
+    def __call__(self, tree: Sequence[Any], depth: int = 0) -> Number:
         if depth > _DEEPEST:
-            raise _Refused("a formula nested too deep")
+            raise Refused("a formula nested too deep")
         op, *parts = tree
         if op == "number":
             exact = Fraction(parts[0])
-            return _Number(exact, exact)
+            return Number(exact, exact)
         if op == "between":
-            return _Number(Fraction(parts[0]), Fraction(parts[1]))
+            return Number(Fraction(parts[0]), Fraction(parts[1]))
+        if op == "trips" and self.trips is not None:
+            return Number(Fraction(self.trips), Fraction(self.trips))
         if op == "inf":
-            return _Number(math.inf, math.inf)
+            return Number(math.inf, math.inf)
         if op == "atom":
             one = Fraction(1)
-            return _Number(one, one, ((str(parts[0]), one),))
+            return Number(one, one, ((str(parts[0]), one),))
         if op == "fact":
             return self._fact(parts[0])
         inner = [self(part, depth + 1) for part in parts]
-        if op in _UNARY and len(inner) == 1:
-            return _rounded(_UNARY[op](inner[0]))
-        if op in _BINARY and len(inner) == 2:
-            return _rounded(_BINARY[op](*inner))
-        raise _Refused(f"an unknown operation `{op}`")
+        if op in UNARY and len(inner) == 1:
+            return rounded(UNARY[op](inner[0]))
+        if op in BINARY and len(inner) == 2:
+            return rounded(BINARY[op](*inner))
+        raise Refused(f"an unknown operation `{op}`")
 
-    def _fact(self, leaf: Mapping[str, Any]) -> _Number:
+    def _fact(self, leaf: Mapping[str, Any]) -> Number:
         """A fact, after it was checked; only the sides that were checked are used."""
         text = f"{self.name}: {leaf['kind'].replace('_', ' ')} of `{leaf['label'] or leaf['tensor'][:12]}`"
         if not self.tensors.bounds(leaf):
             if text not in self.told:
                 self.found.failed.append(f"{text} is not bounded as certified")
             self.told.add(text)
-            return _Number(-math.inf, math.inf)
+            return Number(-math.inf, math.inf)
         lower, upper = Fraction(leaf["lower"]), Fraction(leaf["upper"])
         if text not in self.told:
-            shown = f">= {float(lower):.6g}" if leaf["kind"] == "smallest_singular" else f"<= {float(upper):.6g}"
+            shown = (
+                f">= {float(lower):.6g}" if leaf["kind"] == "smallest_singular" else f"<= {float(upper):.6g}"
+            )
             self.found.checked.append(f"{text} {shown}, against the weights in the file")
         self.told.add(text)
         if leaf["kind"] == "spectral_norm":
-            return _Number(Fraction(0), upper)
-        return _Number(lower, math.inf if leaf["kind"] == "smallest_singular" else upper)
-
-
-def _same_unit(a: _Number, b: _Number) -> bool:
-    return a.unit == b.unit or _universal(a) or _universal(b)
-
-
-def _universal(a: _Number) -> bool:
-    return (a.lo == 0 == a.hi) or (a.lo == math.inf)
-
-
-def _common(a: _Number, b: _Number) -> Unit:
-    if not _same_unit(a, b):
-        raise _Refused("a sum of unlike unknowns")
-    return b.unit if _universal(a) else a.unit
-
-
-def _add(a: _Number, b: _Number) -> _Number:
-    return _Number(a.lo + b.lo, a.hi + b.hi, _common(a, b))
-
-
-def _opposite(a: _Number) -> _Number:
-    return _Number(-a.hi, -a.lo, a.unit)
-
-
-def _times(x: End, y: End) -> End:
-    return Fraction(0) if x == 0 or y == 0 else x * y
-
-
-def _multiply(a: _Number, b: _Number) -> _Number:
-    corners = [_times(x, y) for x in (a.lo, a.hi) for y in (b.lo, b.hi)]
-    return _Number(min(corners), max(corners), _joined(a.unit, b.unit, 1))
-
-
-def _divide(a: _Number, b: _Number) -> _Number:
-    unit = _joined(a.unit, b.unit, -1)
-    if b.lo < 0 or b.hi == 0:  # no divisor of ours is negative
-        return _Number(-math.inf, math.inf, unit)
-    inverse = _Number(_inverse(b.hi), math.inf if b.lo == 0 else _inverse(b.lo))
-    product = _multiply(_Number(a.lo, a.hi), inverse)
-    return _Number(product.lo, product.hi, unit)
-
-
-def _inverse(x: End) -> Fraction:
-    return Fraction(0) if isinstance(x, float) else 1 / x
-
-
-def _joined(a: Unit, b: Unit, sign: int) -> Unit:
-    powers = dict(a)
-    for name, power in b:
-        powers[name] = powers.get(name, Fraction(0)) + sign * power
-    return tuple(sorted((name, power) for name, power in powers.items() if power))
-
-
-def _power(a: _Number, b: _Number) -> _Number:
-    exponent = b.lo
-    if b.unit or exponent != b.hi or not isinstance(exponent, Fraction):
-        raise _Refused("a power whose exponent is not known")
-    if exponent.denominator != 1 or not 0 <= exponent <= _LONGEST_POWER:
-        raise _Refused("a power that is no whole number")
-    result, base, left = _Number(Fraction(1), Fraction(1)), _Number(a.lo, a.hi), int(exponent)
-    if left % 2 == 0 and base.lo < 0:  # an even power is that of the size
-        base = _size(base)
-    while left:
-        if left & 1:
-            result = _rounded(_multiply(result, base))
-        base, left = _rounded(_multiply(base, base)), left >> 1
-    return _Number(result.lo, result.hi, tuple((name, own * exponent) for name, own in a.unit if exponent))
-
-
-def _size(a: _Number) -> _Number:
-    if a.lo >= 0:
-        return a
-    return _opposite(a) if a.hi <= 0 else _Number(Fraction(0), max(-a.lo, a.hi), a.unit)
-
-
-def _root(a: _Number) -> _Number:
-    unit = tuple((name, power / 2) for name, power in a.unit)
-    return _Number(_root_of(max(a.lo, Fraction(0)), False), _root_of(max(a.hi, Fraction(0)), True), unit)
-
-
-def _root_of(x: End, upwards: bool) -> End:
-    if isinstance(x, float):
-        return x
-    shift = 2 * _BITS  # √(n/d) = √(n·d·4^s)/(d·2^s)
-    square = x.numerator * x.denominator << 2 * shift
-    root = math.isqrt(square)
-    return Fraction(root + (upwards and root * root != square), x.denominator << shift)
-
-
-def _hull(a: _Number, b: _Number) -> _Number:
-    return _Number(min(a.lo, b.lo), max(a.hi, b.hi), _common(a, b))
-
-
-_UNARY: dict[str, Callable[[_Number], _Number]] = {
-    "-": _opposite,
-    "abs": _size,
-    "sqrt": _root,
-    "upper": lambda a: _Number(a.hi, a.hi, a.unit),
-    "lower": lambda a: _Number(a.lo, a.lo, a.unit),
-    "at_most": lambda a: _Number(Fraction(0), a.hi, a.unit),
-    "around": lambda a: _Number(-a.hi, a.hi, a.unit),
-}
-_BINARY: dict[str, Callable[[_Number, _Number], _Number]] = {
-    "+": _add,
-    "-": lambda a, b: _add(a, _opposite(b)),
-    "*": _multiply,
-    "/": _divide,
-    "**": _power,
-    "min": lambda a, b: _Number(min(a.lo, b.lo), min(a.hi, b.hi), _common(a, b)),
-    "max": lambda a, b: _Number(max(a.lo, b.lo), max(a.hi, b.hi), _common(a, b)),
-    "hull": _hull,
-}
-
-
-def _rounded(a: _Number) -> _Number:
-    return _Number(_shortened(a.lo, False), _shortened(a.hi, True), a.unit)
-
-
-def _shortened(x: End, upwards: bool) -> End:
-    """The end in _BITS bits, rounded outwards; exact numbers that are short stay exact."""
-    if isinstance(x, float) or (x.numerator.bit_length() <= 2 * _BITS and x.denominator.bit_length() <= 2 * _BITS):
-        return x
-    shift = _BITS - (x.numerator.bit_length() - x.denominator.bit_length())
-    scaled = x * Fraction(2) ** shift
-    whole = -((-scaled.numerator) // scaled.denominator) if upwards else scaled.numerator // scaled.denominator
-    return Fraction(whole) / Fraction(2) ** shift
+            return Number(Fraction(0), upper)
+        return Number(lower, self.tensors.shortest(leaf) if leaf["kind"] == "smallest_singular" else upper)

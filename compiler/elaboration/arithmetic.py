@@ -4,7 +4,7 @@ Numbers stay exact rationals as long as they can; tables are worked out by the o
 becomes an operation of the graph, in the spec's precision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +14,8 @@ from banach.compiler.elaboration.problem import WRONG_KIND, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Extent, Map, Number, Table, Tensor, Truth, describe
 from banach.compiler.facts import quantity as q
+from banach.ir.diagnostic import Diagnostic, SpecError
+from banach.ir.dims import bind
 from banach.ir.graph import infer
 from banach.ir.primitive import page
 from banach.ir.span import Span
@@ -84,15 +86,28 @@ def apply(name: str, operands: Sequence[Any], scope: Scope, span: Span | None, *
             arrays = [as_array(operand) for operand in operands]
             arrays = arrays if definition.core is None else _common(arrays)
             types = infer(name, [TensorType(str(a.dtype), a.shape) for a in arrays], attributes)
-            _bound(types[0], span)
+            bound(types[0], span)
             return from_array(definition.evaluate(*arrays, **attributes))
         leader = next((type_of(o, scope) for o in operands if isinstance(o, Tensor | Table)), None)
         values = [scope.value(operand, leader_for(operand, leader), span) for operand in operands]
         return Tensor(scope.build.op(name, *values, place=span, **attributes))
     except TypeMismatch as mismatch:
-        raise refuse(WRONG_SHAPE, str(mismatch), span) from None
+        notes = tuple(_origins(operands, scope))
+        fix = "make the shapes agree: the notes show where they come from" if notes else ""
+        raise SpecError([Diagnostic(WRONG_SHAPE, str(mismatch), span, fix=fix, notes=notes)]) from None
     except ValueError as wrong:
         raise refuse(WRONG_KIND, str(wrong), span) from None
+
+
+def _origins(operands: Sequence[Any], scope: Scope) -> Iterator[tuple[Span, str]]:
+    """Where operands come from: the definition of one that has a name, the formula that makes another."""
+    for operand in operands:
+        label = operand.label if isinstance(operand, Table | Tensor) else ""
+        place = scope.places.get(label)
+        if place is None and isinstance(operand, Tensor):
+            place = operand.value.builder.place_of(operand.value)
+        if place is not None:
+            yield place, f"{f'`{label}`' if label else 'this'} is {type_of(operand, scope)}"
 
 
 def leader_for(operand: Any, leader: TensorType | None) -> TensorType | None:
@@ -126,12 +141,15 @@ def _common(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     return list(arrays)
 
 
-def _bound(type: TensorType, span: Span | None) -> None:
+def bound(type: TensorType, span: Span | None) -> None:
+    """SpecError: a table of this type is too large to be made."""
     entries = 1
     for size in type.shape:
-        entries *= size  # type: ignore[assignment]
+        entries *= bind(size, {})  # sizes of tables are numbers
     if entries > _LARGEST_TABLE:
-        raise refuse(WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span)
+        raise refuse(
+            WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span
+        )
 
 
 def _exact(op: str, left: Any, right: Any) -> Any | None:

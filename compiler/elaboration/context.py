@@ -15,12 +15,14 @@ from banach.ir.tensor_type import TensorType
 class Context:
     """Where operations go (`scope`), and the type of the unknown of the solve around, if any (`domain`).
 
-    `evaluate` and `apply` are those of formulas.py, handed down so that lower modules can call them.
+    `evaluate` and `apply` are those of formulas.py, `fact` that of measure.py, handed down so that lower
+    modules can call them.
     """
 
     scope: Scope
     evaluate: Callable[[syntax.Node, Environment, "Context"], Any]
     apply: Callable[[Map, Sequence[Any], "Context", Span | None], Any]
+    fact: Callable[..., Any]
     domain: TensorType | None = None
 
     def within(self, scope: Scope) -> "Context":

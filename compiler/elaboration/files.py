@@ -2,7 +2,6 @@
 
 import csv
 import math
-import struct
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -26,7 +25,7 @@ Read are .npy and .npz without pickles, .csv of numbers with an optional line of
 NOT_FINITE = Code(
     "B211",
     "not-finite",
-    "A parameter holds NaN or an infinity. Nothing can be proved of such a model, and no iteration survives it.\n",
+    "A parameter holds NaN or an infinity. Nothing can be proved of it, and no iteration survives it.\n",
 )
 LARGEST = 1 << 31  # bytes
 
@@ -36,11 +35,15 @@ def load(name: str, columns: tuple[str, ...], folder: Path | None, span: Span) -
     path = _inside(name, folder, span)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise refuse(BAD_FILE, f"`{name}` is of no kind that we read", span, fix=f"use one of {', '.join(_READERS)}")
+        raise refuse(
+            BAD_FILE, f"`{name}` is of no kind that we read", span, fix=f"use one of {', '.join(_READERS)}"
+        )
     try:
         array = np.asarray(reader(path, columns))
-    except (OSError, ValueError, KeyError, EOFError, struct.error) as wrong:
-        raise refuse(BAD_FILE, f"`{name}` cannot be read: {_first_line(wrong)}", span, fix="see `banach explain B210`") from None
+    except Exception as wrong:  # whatever a foreign reader meets in a damaged file
+        raise refuse(
+            BAD_FILE, f"`{name}` cannot be read: {_first_line(wrong)}", span, fix="see `banach explain B210`"
+        ) from None
     if array.dtype.kind not in "fiub" or not array.size:
         raise refuse(BAD_FILE, f"`{name}` holds no numbers", span)
     return finite(array, f"`{name}`", span)
@@ -59,13 +62,23 @@ def finite(array: np.ndarray, what: str, span: Span) -> np.ndarray:
 def _inside(name: str, folder: Path | None, span: Span) -> Path:
     """The file, if it lies in the folder also when links are followed."""
     if folder is None:
-        raise refuse(BAD_FILE, "a spec that is no file cannot name one", span, fix="save the spec in a folder")
+        raise refuse(
+            BAD_FILE, "a spec that is no file cannot name one", span, fix="save the spec in a folder"
+        )
     pure = PurePosixPath(name.replace("\\", "/"))
     root = folder.resolve()
-    path = (root / pure).resolve() if "\0" not in name else root.parent
+    try:
+        path = (root / pure).resolve() if "\0" not in name else root.parent
+        found = path.is_file()
+    except (OSError, RuntimeError) as wrong:  # a name that is too long, links in a circle
+        raise refuse(
+            BAD_FILE, f"`{name}` cannot be read: {_first_line(wrong)}", span, fix="check the name"
+        ) from None
     if pure.is_absolute() or not path.is_relative_to(root):
-        raise refuse(BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix="copy the file beside the spec")
-    if not path.is_file():
+        raise refuse(
+            BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix="copy the file beside the spec"
+        )
+    if not found:
         raise refuse(BAD_FILE, f"there is no file `{name}` beside the spec", span, fix="check the name")
     if path.stat().st_size > LARGEST:
         raise refuse(BAD_FILE, f"`{name}` is larger than 2 GB", span)
@@ -95,6 +108,8 @@ def _csv(path: Path, columns: tuple[str, ...]) -> np.ndarray:
     if not rows:
         raise ValueError("it is empty")
     header = None if _numeric(rows[0]) else [cell.strip() for cell in rows.pop(0)]
+    if not rows:
+        raise ValueError("it holds no numbers")
     if len({len(row) for row in rows}) > 1:
         raise ValueError("its lines are of different lengths")
     table = np.asarray(rows, np.float64)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, indexing, maps, vocabulary
+from banach.compiler.elaboration import arithmetic, indexing, maps, measure, vocabulary
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -25,6 +27,7 @@ from banach.compiler.elaboration.things import (
     Operator,
     Partial,
     Several,
+    Table,
     Tensor,
     Truth,
     Word,
@@ -78,10 +81,16 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
             return indexing.index(evaluate(base, names, context), items, names, context, span)
         case syntax.Attribute(base, name, span):
             return _attribute(base, name, span, names)
-        case syntax.Tuple(items) | syntax.List(items):
+        case syntax.Tuple(items):
             return Several(tuple(evaluate(item, names, context) for item in items))
+        case syntax.List(items):
+            return _listed(tuple(evaluate(item, names, context) for item in items))
         case syntax.Conditional(condition, then, otherwise, span):
-            return _choose(*(evaluate(n, names, context) for n in (condition, then, otherwise)), context, span)
+            chosen = evaluate(condition, names, context)
+            if isinstance(chosen, Truth):  # the other branch need not have a meaning
+                return evaluate(then if chosen.value else otherwise, names, context)
+            first, second = evaluate(then, names, context), evaluate(otherwise, names, context)
+            return _choose(chosen, first, second, context, span)
     raise refuse(WRONG_KIND, "this has no meaning here", node.span)
 
 
@@ -105,8 +114,19 @@ def _name(id: str, span: Span, names: Environment) -> Any:
     raise refuse(UNKNOWN_NAME, f"there is nothing called `{id}`", span, fix=fix, label=label)
 
 
+def _listed(things: tuple[Any, ...]) -> Any:
+    """A list of numbers is a vector, a list of vectors a matrix; anything else stays a list."""
+    if things and all(isinstance(thing, Number | Table) for thing in things):
+        arrays = [arithmetic.as_array(thing) for thing in things]
+        if len({array.shape for array in arrays}) == 1:
+            return arithmetic.from_array(np.stack(arrays))
+    return Several(things)
+
+
 def _attribute(base: syntax.Node, name: str, span: Span, names: Environment) -> Any:
     if isinstance(base, syntax.Name):
+        if isinstance(names.find(base.id), Broken):  # what a solve leaves is known once it is worked out
+            raise Silent
         found = names.find(f"{base.id}.{name}")
         if found is not None:
             return found
@@ -123,7 +143,9 @@ def _elementwise() -> list[str]:
 
 def _unary(op: str, operand: Any, context: Context, span: Span) -> Any:
     if op == "not":
-        return Truth(not operand.value) if isinstance(operand, Truth) else _apply("not", operand, context, span)
+        return (
+            Truth(not operand.value) if isinstance(operand, Truth) else _apply("not", operand, context, span)
+        )
     if isinstance(operand, Number):
         return Number(-operand.value if op == "-" else operand.value)
     if isinstance(operand, Map):
@@ -214,7 +236,9 @@ def _speak(name: str, node: syntax.Call, names: Environment, context: Context) -
     if name in vocabulary.FUNCTIONS:
         return vocabulary.speak(name, arguments, keywords, context, node.span)
     if len(arguments) != 1 or keywords:
-        raise refuse(WRONG_ARGUMENTS, f"`{name}` takes one argument, not {len(arguments) + len(keywords)}", node.span)
+        raise refuse(
+            WRONG_ARGUMENTS, f"`{name}` takes one argument, not {len(arguments) + len(keywords)}", node.span
+        )
     return _apply(name, arguments[0], context, node.span)
 
 
@@ -228,7 +252,9 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
         if key not in found.parameters or key in bound:
             near = suggest(key, found.parameters)
             fix = f"write `{near}=...`" if near else f"it takes {', '.join(found.parameters) or 'nothing'}"
-            raise refuse(WRONG_ARGUMENTS, f"`{found.name}` takes no argument `{key}` here", value.span, fix=fix)
+            raise refuse(
+                WRONG_ARGUMENTS, f"`{found.name}` takes no argument `{key}` here", value.span, fix=fix
+            )
         bound[key] = evaluate(value, names, context)
     if len(bound) < len(found.parameters):
         raise _wrong_count(found, len(bound), node.span)
@@ -240,7 +266,7 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     if found.kind == "function":
         return Function(found, inner)
     if "returns" not in found.formulas:
-        return evaluate(found.formulas["is"][1], inner, context)
+        return maps.as_map(evaluate(found.formulas["means"][1], inner, context), node.span)
     return Operator(found, inner)
 
 
@@ -253,7 +279,11 @@ def _wrong_count(found: library.Page, given: int, span: Span) -> Exception:
 def _choose(condition: Any, then: Any, otherwise: Any, context: Context, span: Span) -> Any:
     if isinstance(condition, Truth):
         return then if condition.value else otherwise
-    if isinstance(then, Several) and isinstance(otherwise, Several) and len(then.items) == len(otherwise.items):
+    if (
+        isinstance(then, Several)
+        and isinstance(otherwise, Several)
+        and len(then.items) == len(otherwise.items)
+    ):
         pairs = zip(then.items, otherwise.items)
         return Several(tuple(_choose(condition, a, b, context, span) for a, b in pairs))
     for side in (condition, then, otherwise):
@@ -272,7 +302,7 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
 
 def context(scope: Any) -> Context:
     """A fresh context for a graph."""
-    return Context(scope, evaluate, apply)
+    return Context(scope, evaluate, apply, measure.fact)
 
 
 Evaluate = Callable[[syntax.Node, Environment, Context], Any]

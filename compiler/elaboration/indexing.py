@@ -32,7 +32,9 @@ def index(base: Any, items: Sequence[Any], names: Environment, context: Context,
             stop = start + 1
             dropped.append(position)
         if (start, stop) != (0, size):
-            result = arithmetic.apply("slice", [result], context.scope, span, axis=axis, start=start, stop=stop)
+            result = arithmetic.apply(
+                "slice", [result], context.scope, span, axis=axis, start=start, stop=stop
+            )
     if dropped:
         shape = arithmetic.type_of(result, context.scope).shape
         kept = tuple(size for i, size in enumerate(shape) if i not in dropped)
@@ -49,8 +51,16 @@ def _part(several: Several, place: Any, span: Span) -> Any:
 def _bounds(item: syntax.Slice, size: Size, names: Environment, context: Context) -> tuple[Size, Size]:
     if item.step is not None:
         raise refuse(WRONG_KIND, "a slice with a step is not supported", item.span)
-    start = 0 if item.start is None else _wrapped(_size(context.evaluate(item.start, names, context), item.span), size)
-    stop = size if item.stop is None else _wrapped(_size(context.evaluate(item.stop, names, context), item.span), size)
+    start = (
+        0
+        if item.start is None
+        else _wrapped(_size(context.evaluate(item.start, names, context), item.span), size)
+    )
+    stop = (
+        size
+        if item.stop is None
+        else _wrapped(_size(context.evaluate(item.stop, names, context), item.span), size)
+    )
     return start, stop
 
 
@@ -59,7 +69,9 @@ def _size(thing: Any, span: Span) -> Size:
         return thing.size
     if isinstance(thing, Number) and thing.value.denominator == 1:
         return int(Fraction(thing.value))
-    raise refuse(NOT_KNOWN_YET, f"a place that is known before the run is wanted here, not {describe(thing)}", span)
+    raise refuse(
+        NOT_KNOWN_YET, f"a place that is known before the run is wanted here, not {describe(thing)}", span
+    )
 
 
 def _wrapped(place: Size, size: Size) -> Size:

@@ -1,4 +1,4 @@
-"""Initial values of parameters, from a seed. Bits come from a counter, so every machine draws the same ones."""
+"""Initial values of parameters, from a seed: the same bits on every machine."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from banach.ir.span import Span
 
 
 def draw(word: str, numbers: Sequence[float], shape: tuple[int, ...], seed: int, span: Span) -> np.ndarray:
-    """An array of the given shape: normal(mean, deviation), uniform(low, high), constant(c) or orthogonal()."""
+    """An array: normal(mean, deviation), uniform(low, high), constant(c) or orthogonal."""
     count = int(np.prod(shape, dtype=np.int64))
     if word == "normal" and len(numbers) == 2:
         return (numbers[0] + numbers[1] * _normal(count, seed)).reshape(shape)
@@ -20,11 +20,13 @@ def draw(word: str, numbers: Sequence[float], shape: tuple[int, ...], seed: int,
     if word == "orthogonal" and not numbers and len(shape) == 2:
         return _orthogonal(shape, seed)
     fix = "write normal(mean, deviation), uniform(low, high), constant(c), or orthogonal for a matrix"
-    raise refuse(WRONG_ARGUMENTS, f"`{word}` with {len(numbers)} numbers initialises no parameter", span, fix=fix)
+    raise refuse(
+        WRONG_ARGUMENTS, f"`{word}` with {len(numbers)} numbers initialises no parameter", span, fix=fix
+    )
 
 
 def _uniform(count: int, seed: int) -> np.ndarray:
-    """Numbers in [0, 1) from Philox's bits, which numpy promises to keep (numpy's distributions it does not)."""
+    """Numbers in [0, 1) from Philox's bits, which numpy promises to keep, unlike its distributions."""
     bits = np.random.Philox(key=seed).random_raw(count)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 

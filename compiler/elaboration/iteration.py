@@ -1,6 +1,5 @@
 """A solve becomes a `fix`: its state, step, residual and equation as closed regions of the graph."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,15 +9,22 @@ import numpy as np
 from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.problem import RECURSIVE, WRONG_KIND, WRONG_SHAPE, refuse
+from banach.compiler.elaboration.problem import WRONG_KIND, refuse
+from banach.compiler.elaboration.region import (
+    Formulas,
+    Region,
+    captures_of,
+    close,
+    fitted,
+    initial,
+    pending,
+)
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Environment, Pending, Tensor, describe
-from banach.ir.graph import Builder, Graph, Value, prune
+from banach.ir.graph import Graph, Value
 from banach.ir.span import Span
 from banach.ir.tensor import Tensor as Constant
 from banach.ir.tensor_type import TensorType, numpy_dtype
-
-Formulas = tuple[tuple[str, syntax.Node], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +66,15 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     """Adds the iteration to the context's graph. SpecError: its formulas do not fit together."""
     scope = context.scope
     order = _ordered(recipe)
-    start = {name: _initial(name, formula, recipe, context) for name, formula in order}
+    start = {name: initial(name, formula, recipe.names, context) for name, formula in order}
     types = {name: value.type for name, value in start.items()}
     regions = [
         _step(recipe, types, context),
         _residual(recipe, types, context),
         *([_equation(recipe, types, context)] if recipe.equation else []),
     ]
-    captures = list({key: outer for region in regions for key, (outer, _) in region[0].captured.items()}.items())
-    closed = [_close(region, captures) for region in regions]
+    captures = captures_of(regions)
+    closed = [close(region, captures) for region in regions]
     tolerance, most = _limits(recipe, scope)
     given = [tolerance, most, *start.values(), *(outer for _, outer in captures)]
     shape = {"states": len(start), "solution": len(recipe.equation) or 1, "lanes": False, "every": 1}
@@ -84,20 +90,13 @@ def solve(recipe: Recipe, context: Context) -> Solved:
 def start_types(recipe: Recipe, context: Context) -> TensorType:
     """The type of the unknown, before anything is built."""
     name, formula = _ordered(recipe)[0]
-    return _initial(name, formula, recipe, context).type
+    return initial(name, formula, recipe.names, context).type
 
 
 def _ordered(recipe: Recipe) -> Formulas:
     """The states, those of the equation first."""
     told = [name for name, _ in recipe.equation]
     return tuple(sorted(recipe.state, key=lambda pair: told.index(pair[0]) if pair[0] in told else len(told)))
-
-
-def _initial(name: str, formula: syntax.Node, recipe: Recipe, context: Context) -> Value:
-    thing = context.evaluate(formula, recipe.names, context)
-    if not arithmetic.is_tensor(thing):
-        raise refuse(WRONG_KIND, f"the state `{name}` starts as {describe(thing)}, not as a tensor", formula.span)
-    return context.scope.value(thing, place=formula.span)
 
 
 def _limits(recipe: Recipe, scope: Scope) -> tuple[Value, Value]:
@@ -113,23 +112,12 @@ def _limits(recipe: Recipe, scope: Scope) -> tuple[Value, Value]:
     return scope.bring(tolerance), scope.bring(most)
 
 
-Region = tuple[Scope, list[Value], dict[str, Value]]  # scope, fixed inputs, outputs
-
-
 def _names(recipe: Recipe, known: dict[str, Any], context: Context) -> Environment:
     """States and the local definitions, which are worked out where they are read."""
     names = recipe.names.inner(known)
     for name, formula in recipe.where:
-        names.known[name] = _pending(name, formula, names, context)
+        names.known[name] = pending(name, formula, names, context)
     return names
-
-
-def _pending(name: str, formula: syntax.Node, names: Environment, context: Context) -> Pending:
-    def circle() -> Exception:
-        fix = "a prime reads a new value; let one of them read the old one"
-        return refuse(RECURSIVE, f"`{name}` needs its own value", formula.span, fix=fix)
-
-    return Pending(lambda: context.evaluate(formula, names, context), circle)
 
 
 def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Region:
@@ -142,22 +130,11 @@ def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Reg
     names = _names(recipe, known, inner)
     updates = dict(recipe.next)
     for name, formula in updates.items():
-        names.known[f"{name}'"] = _pending(f"{name}'", formula, names, inner)
+        names.known[f"{name}'"] = pending(f"{name}'", formula, names, inner)
     outputs = {}
     for name, type in types.items():
-        outputs[name] = _fitted(name, names.find(f"{name}'"), type, updates[name].span, scope)
+        outputs[name] = fitted(name, names.find(f"{name}'"), type, updates[name].span, scope)
     return scope, [counter, *states.values()], outputs
-
-
-def _fitted(name: str, thing: Any, type: TensorType, span: Span, scope: Scope) -> Value:
-    """A new value, which must have its state's type."""
-    if not arithmetic.is_tensor(thing):
-        raise refuse(WRONG_KIND, f"the new value of `{name}` is {describe(thing)}, not a tensor", span)
-    value = scope.value(thing, type, span)
-    if value.type != type:
-        message = f"`{name}` starts as {type}, and its new value is {value.type}"
-        raise refuse(WRONG_SHAPE, message, span, fix="give both the same shape and dtype")
-    return value
 
 
 def _residual(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Region:
@@ -188,29 +165,5 @@ def _equation(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
     outputs = {}
     for name, formula in recipe.equation:
         thing = context.evaluate(formula, names, inner)
-        outputs[name] = _fitted(name, thing, types[name], formula.span, scope)
+        outputs[name] = fitted(name, thing, types[name], formula.span, scope)
     return scope, list(solution.values()), outputs
-
-
-def _close(region: Region, captures: Sequence[tuple[tuple[int, int], Value]]) -> Graph:
-    """The region with every capture of its operation as an input, in one order."""
-    scope, fixed, outputs = region
-    graph = scope.build.finish(outputs)
-    position = {port_id: i for i, port_id in enumerate(_input_ids(scope))}
-    build = Builder(graph.name)
-    given: list[Value | None] = [None] * len(graph.inputs)
-    for value in fixed:
-        port = graph.inputs[position[value.id]]
-        given[position[value.id]] = build.input(port.name, port.type, port.default, port.place)
-    for number, (key, outer) in enumerate(captures):
-        value = build.input(f"captured.{number}", outer.type)
-        if key in scope.captured:
-            given[position[scope.captured[key][1].id]] = value
-    results = build.inline(graph, [value for value in given if value is not None])
-    return prune(build.finish(dict(zip(graph.output_names, results))))
-
-
-def _input_ids(scope: Scope) -> list[int]:
-    return [value.id for value in scope.build.inputs]
-
-

@@ -79,6 +79,17 @@ def adjoint(thing: Any, span: Span | None) -> Map:
             return Adjoint(map)
 
 
+def gradient(map: Map) -> Map:
+    """x ↦ ∇f(x); of a sum the sum of gradients, of a multiple the multiple."""
+    match map:
+        case Total(terms):
+            return Total(tuple(gradient(term) for term in terms))
+        case Scaled(factor, inner):
+            return Scaled(factor, gradient(inner))
+        case _:
+            return Gradient(map)
+
+
 def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     """A map applied to its arguments, in the context's graph."""
     if isinstance(map, Formula):
@@ -133,7 +144,8 @@ def transpose(matrix: Any, context: Context, span: Span | None) -> Any:
 
 def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     if len(arguments) != len(map.parameters):
-        message = f"`{map.name}` takes {len(map.parameters)} arguments ({', '.join(map.parameters)}), not {len(arguments)}"
+        wanted = f"{len(map.parameters)} arguments ({', '.join(map.parameters)})"
+        message = f"`{map.name}` takes {wanted}, not {len(arguments)}"
         raise refuse(WRONG_ARGUMENTS, message, span)
     names = map.names.inner(dict(zip(map.parameters, arguments)))
     for name, formula in map.where:
@@ -144,12 +156,16 @@ def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, spa
 def _apply_partial(map: Partial, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     holes = map.arguments.count(None)
     if len(arguments) != holes:
-        raise refuse(WRONG_ARGUMENTS, f"this map has {holes} holes and is given {len(arguments)} arguments", span)
+        raise refuse(
+            WRONG_ARGUMENTS, f"this map has {holes} holes and is given {len(arguments)} arguments", span
+        )
     flow = iter(arguments)
     return context.apply(map.map, [next(flow) if a is None else a for a in map.arguments], context, span)
 
 
-def _from_page(map: Operator | Function, formula: str, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
+def _from_page(
+    map: Operator | Function, formula: str, arguments: Sequence[Any], context: Context, span: Span | None
+) -> Any:
     """One of the formulas of a page, with the page's own arguments and `where` in view."""
     page = map.page
     if formula not in page.formulas:
@@ -166,7 +182,9 @@ def _apply_adjoint(map: Map, y: Any, context: Context, span: Span | None) -> Any
         return _from_page(map, "adjoint", [y], context, span)
     if context.domain is None:
         message = "the adjoint of this map needs the type of its argument, which is not known here"
-        raise refuse(WRONG_KIND, message, span, fix="use it inside a solve, where the type of the unknown is known")
+        raise refuse(
+            WRONG_KIND, message, span, fix="use it inside a solve, where the type of the unknown is known"
+        )
     origin = context.scope.build.zeros(context.domain)
     (back,) = _pull_back(map, [Tensor(origin)], y, context, span)
     return back
@@ -179,7 +197,9 @@ def _apply_gradient(function: Map, x: Any, context: Context, span: Span | None) 
     return gradient
 
 
-def graph_of(map: Map, types: Sequence[TensorType], context: Context, span: Span | None) -> tuple[Graph, list[Value]]:
+def graph_of(
+    map: Map, types: Sequence[TensorType], context: Context, span: Span | None
+) -> tuple[Graph, list[Value]]:
     """A map as a closed graph over arguments of the given types, and the values that it captures."""
     inner = context.scope.inner("map")
     arguments = [Tensor(inner.build.input(f"x.{i}", type)) for i, type in enumerate(types)]
@@ -190,7 +210,9 @@ def graph_of(map: Map, types: Sequence[TensorType], context: Context, span: Span
     return prune(inner.build.finish({"y": value})), [outer for outer, _ in inner.captured.values()]
 
 
-def _pull_back(map: Map, point: Sequence[Any], cotangent: Any, context: Context, span: Span | None) -> list[Tensor]:
+def _pull_back(
+    map: Map, point: Sequence[Any], cotangent: Any, context: Context, span: Span | None
+) -> list[Tensor]:
     """R[map](point, cotangent), the parts that belong to the arguments; None is the cotangent 1."""
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
@@ -209,4 +231,6 @@ def _pull_back(map: Map, point: Sequence[Any], cotangent: Any, context: Context,
 
 
 def _restrict(derivative: Graph, count: int) -> Graph:
-    return prune(replace(derivative, outputs=derivative.outputs[:count], output_names=derivative.output_names[:count]))
+    return prune(
+        replace(derivative, outputs=derivative.outputs[:count], output_names=derivative.output_names[:count])
+    )

@@ -33,7 +33,9 @@ def parameter(key: Scalar, node: Node, names: Environment, context: Context, fol
         raise SpecError(mistakes)
     given = [part for part in ("value", "file", "init") if getattr(section, part) is not None]
     if len(given) != 1:
-        message = f"a parameter has one of `value`, `file` and `init`; this one has {' and '.join(given) or 'none'}"
+        message = (
+            f"a parameter has one of `value`, `file` and `init`; this one has {' and '.join(given) or 'none'}"
+        )
         raise refuse(WRONG_FORM, message, key.span, fix="keep one of them")
     thing = _MAKERS[given[0]](section, names, context, folder)
     if section.type is not None:
@@ -54,7 +56,7 @@ def _rounded(key: Scalar, thing: Any, context: Context, span: Span) -> Any:
         if len(arrays) == len(thing.items) and len({a.shape for a in arrays}) == 1:
             return _rounded(key, arithmetic.from_array(np.stack(arrays)), context, span)
     if not arithmetic.is_known(thing):
-        fix = "a parameter is known before the run; what depends on an input is an operator, or stands in a formula"
+        fix = "what depends on an input is an operator, or stands in a formula"
         raise refuse(NOT_KNOWN_YET, f"the parameter `{key.text}` is {describe(thing)}", span, fix=fix)
     return thing
 
@@ -68,7 +70,9 @@ def _listed(node: Sequence) -> Table:
         value = item.value if isinstance(item, Scalar) else None
         if isinstance(value, int | Fraction) and not isinstance(value, bool):
             return float(value)
-        raise refuse(WRONG_FORM, f"a list holds numbers, not {form(item)}", item.span, fix="write numbers there")
+        raise refuse(
+            WRONG_FORM, f"a list holds numbers, not {form(item)}", item.span, fix="write numbers there"
+        )
 
     try:
         return Table(np.asarray(numbers(node), np.float64))
@@ -99,7 +103,9 @@ def _file(section: Parameter, names: Environment, context: Context, folder: Path
 def _init(section: Parameter, names: Environment, context: Context, folder: Path | None) -> Any:
     assert section.init is not None
     if section.type is None:
-        raise refuse(WRONG_FORM, "an initial value needs a type", section.init.span, fix='add `type: "real[n]"`')
+        raise refuse(
+            WRONG_FORM, "an initial value needs a type", section.init.span, fix='add `type: "real[n]"`'
+        )
     node = parse(section.init)
     word, arguments = (node, ()) if isinstance(node, syntax.Name) else (None, ())
     if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name):
@@ -129,7 +135,8 @@ def _check_type(key: Scalar, thing: Any, type: Scalar, names: Environment, conte
     actual = arithmetic.type_of(thing, context.scope).shape
     if actual != wanted:
         message = f"`{key.text}` is declared {type.text}, and its value has the shape {list(actual)}"
-        raise refuse(WRONG_SHAPE, message, type.span, fix="correct the type, or the value")
+        label = f"that is {list(wanted)}"
+        raise refuse(WRONG_SHAPE, message, type.span, label=label, fix="correct the type, or the value")
 
 
 _MAKERS = {"value": _value, "file": _file, "init": _init}

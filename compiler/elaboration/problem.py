@@ -66,6 +66,8 @@ class Silent(Exception):
     """A formula reads a name whose definition has failed and has been reported already."""
 
 
-def refuse(code: Code, message: str, span: Span | None, fix: str = "", label: str = "", why: str = "") -> SpecError:
+def refuse(
+    code: Code, message: str, span: Span | None, fix: str = "", label: str = "", why: str = ""
+) -> SpecError:
     """A single mistake, as an exception to raise."""
     return SpecError([Diagnostic(code, message, span, label=label, why=why, fix=fix)])

@@ -20,7 +20,7 @@ _FAR = 64  # how far out, in units of the longest move of the prox
 
 
 def witness(rule: library.Refutation, names: Environment, claim: Any) -> Witness | None:
-    """The orbit of a far start along the rule's direction; None if it cannot be made, or does not run away."""
+    """The orbit of a far start along the rule's direction; None if there is none that runs away."""
     context, unknown = claim.context, claim.solved.unknown
     direction = _direction(rule, names, claim)
     if direction is None or unknown.shape != direction.shape:
@@ -71,7 +71,9 @@ def _orbit(claim: Any, start: np.ndarray, captures: list[np.ndarray]) -> list[fl
     ]
     own = evaluate(graph, given)
     # Every state of the unknown's own type starts at the witness: the point, and its extrapolation.
-    state = [start.astype(numpy_dtype(claim.context.scope.precision)) if a.shape == start.shape else a for a in own]
+    state = [
+        start.astype(numpy_dtype(claim.context.scope.precision)) if a.shape == start.shape else a for a in own
+    ]
     norms = [float(np.linalg.norm(state[0]))]
     for k in range(_STEPS):
         state = evaluate(claim.solved.step, [np.asarray(k), *state, *captures])

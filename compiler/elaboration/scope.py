@@ -25,6 +25,9 @@ class Scope:
         self.outer = outer
         self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
         self.labels: dict[str, str] = outer.labels if outer else {}  # digest of a weight -> its name
+        self.places: dict[str, Span] = (
+            outer.places if outer else {}
+        )  # where the names of the spec are defined
         self._made: dict[int, tuple[Any, Value]] = {}  # by identity; the thing itself is kept alive with it
 
     def inner(self, name: str) -> "Scope":

@@ -10,31 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, maps, measure, runtime
+from banach.compiler.elaboration import arithmetic, constants, maps, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
-    Adjoint,
     Composed,
     Extent,
     Function,
-    Gradient,
     Identity,
     Map,
-    Matrix,
     Number,
-    Operator,
     Prox,
-    Scaled,
     Several,
     Table,
     Tensor,
-    Total,
     Truth,
     describe,
 )
-from banach.ir.dims import Size
+from banach.ir.dims import Size, bind
 from banach.ir.span import Span
+from banach.ir.tensor_type import TensorType
 
 CONSTANTS: dict[str, Any] = {
     "I": Identity(),
@@ -59,7 +54,9 @@ def speak(name: str, arguments: Arguments, keywords: Mapping[str, Any], context:
     word = FUNCTIONS[name]
     least, most, names = word.takes
     if not least <= len(arguments) <= most or any(key not in names for key in keywords):
-        raise refuse(WRONG_ARGUMENTS, f"`{name}` is called as `{word.usage}`", span, fix=f"write `{word.usage}`")
+        raise refuse(
+            WRONG_ARGUMENTS, f"`{name}` is called as `{word.usage}`", span, fix=f"write `{word.usage}`"
+        )
     return word.work(arguments, keywords, context, span)
 
 
@@ -102,7 +99,9 @@ def _ones(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
 @_word("eye(n)", 1, 1)
 def _eye(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The identity matrix."""
-    return Table(np.eye(_fixed(arguments[0], span)))
+    n = _fixed(arguments[0], span)
+    arithmetic.bound(TensorType(context.scope.precision, (n, n)), span)
+    return Table(np.eye(n))
 
 
 @_word("count(n)", 1, 1)
@@ -110,6 +109,7 @@ def _count(arguments: Arguments, keywords: Mapping[str, Any], context: Context, 
     """The numbers 0, 1, ..., n - 1, as reals."""
     size = sizes(arguments, span)[0]
     if isinstance(size, int):
+        arithmetic.bound(TensorType(context.scope.precision, (size,)), span)
         return Table(np.arange(size, dtype=np.float64))
     return Tensor(context.scope.build.op("count", size=size, dtype=context.scope.precision, place=span))
 
@@ -122,6 +122,7 @@ def _circulant(arguments: Arguments, keywords: Mapping[str, Any], context: Conte
     if type.rank != 1 or not isinstance(type.shape[0], int):
         raise refuse(WRONG_KIND, f"`circulant` takes a vector of known size, not {type}", span)
     n = type.shape[0]
+    arithmetic.bound(TensorType(type.dtype, (n, n)), span)
     places = (np.arange(n)[:, None] - np.arange(n)[None, :]) % n
     return arithmetic.apply("take", [c, Table(places)], context.scope, span, axis=-1)
 
@@ -154,7 +155,8 @@ def _norm(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
     (x,) = arguments
     if isinstance(x, Map):
         return _lipschitz(arguments, keywords, context, span)
-    type = arithmetic.type_of(*_tensors(arguments, span), context.scope)
+    (x,) = _tensors(arguments, span)
+    type = arithmetic.type_of(x, context.scope)
     return arithmetic.apply("norm", [x], context.scope, span, axes=tuple(range(-type.rank, 0)))
 
 
@@ -184,7 +186,8 @@ def _min(arguments: Arguments, keywords: Mapping[str, Any], context: Context, sp
 @_word("transpose(A)", 1, 1)
 def _transpose(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The transpose of a matrix."""
-    return maps.transpose(*_tensors(arguments, span), context, span)
+    (matrix,) = _tensors(arguments, span)
+    return maps.transpose(matrix, context, span)
 
 
 @_word("reshape(x, n, ...)", 1, 8)
@@ -212,7 +215,7 @@ def _soft_threshold(arguments: Arguments, keywords: Mapping[str, Any], context: 
 @_word("grad(f)", 1, 1)
 def _grad(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The gradient of a real-valued map, as a map."""
-    return Gradient(maps.as_map(arguments[0], span))
+    return maps.gradient(maps.as_map(arguments[0], span))
 
 
 @_word("prox(g, t)", 2, 2)
@@ -222,7 +225,8 @@ def _prox(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
     if not isinstance(g, Function) or "prox" not in g.page.formulas:
         fix = "`banach list functions` shows those that have one"
         raise refuse(WRONG_KIND, f"there is no proximal map of {describe(g)}", span, fix=fix)
-    return Prox(g, *_tensors([t], span))
+    _tensors([t], span)
+    return Prox(g, t)
 
 
 @_word("adjoint(K)", 1, 1)
@@ -249,42 +253,25 @@ def _chain(arguments: Arguments, keywords: Mapping[str, Any], context: Context, 
 @_word("lipschitz(F)", 1, 1)
 def _lipschitz(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """A guaranteed upper bound of the Lipschitz constant of a map in the Euclidean norm."""
-    known = measure.lipschitz(arguments[0], context, span)
-    if known.unit:
-        return _at_run_time(maps.as_map(arguments[0], span), context, span)
-    return measure.upper_bound(known, context, span)
+    return runtime.lipschitz(arguments[0], context, span)
 
 
-def _at_run_time(map: Map, context: Context, span: Span) -> Any:
-    """The same where the map is known only at run time: a bound that the graph computes."""
-    scope = context.scope
-    match map:
-        case Matrix(Tensor() as matrix):
-            return runtime.norm_bound(matrix, matrix.label or "A", context, span)
-        case Adjoint(inner):
-            return _at_run_time(inner, context, span)
-        case Scaled(factor, inner):
-            size = arithmetic.apply("abs", [factor], scope, span)
-            return arithmetic.binary("*", size, _lipschitz([inner], {}, context, span), scope, span)
-        case Composed(outer, inner):
-            both = [_lipschitz([part], {}, context, span) for part in (outer, inner)]
-            return arithmetic.binary("*", *both, scope, span)
-        case Total(terms):
-            total = _lipschitz([terms[0]], {}, context, span)
-            for term in terms[1:]:
-                total = arithmetic.binary("+", total, _lipschitz([term], {}, context, span), scope, span)
-            return total
-        case Gradient(Function(page, names)):
-            return context.evaluate(page.facts["smoothness"][1], names, context)
-        case Operator(page, names):
-            return context.evaluate(page.facts["lipschitz"][1], names, context)
-    raise refuse(NOT_KNOWN_YET, "this constant depends on what is known only when the model runs", span)
+@_word("linear(F)", 1, 1)
+def _linear(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Whether a map is known to be linear."""
+    return Truth(constants.linear(arguments[0], context, span) is True)
+
+
+@_word("symmetric(A)", 1, 1)
+def _symmetric(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Whether a linear map is known to be its own adjoint."""
+    return Truth(constants.symmetric(arguments[0], context, span) is True)
 
 
 @_word("strong_convexity(f)", 1, 1)
 def _strong_convexity(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """A guaranteed lower bound of the strong convexity of a function."""
-    return measure.lower_bound(measure.fact("strong_convexity", arguments[0], context, span), context, span)
+    return runtime.lower_bound(context.fact("strong_convexity", arguments[0], context, span), context, span)
 
 
 # --- what the words share ---------------------------------------------------------------------------------
@@ -323,7 +310,7 @@ def _filled(number: float, arguments: Arguments, context: Context, span: Span) -
 def _entries(shape: tuple[Size, ...]) -> int:
     total = 1
     for size in shape:
-        total *= size  # type: ignore[assignment]
+        total *= bind(size, {})
     return total
 
 
@@ -357,7 +344,9 @@ def _extremum(name: str, arguments: Arguments, context: Context, span: Span) -> 
         if name == "maximum":
             return _reduced("reduce_max", things[0], {}, context, span)
         opposite = arithmetic.apply("negate", things, context.scope, span)
-        return arithmetic.apply("negate", [_reduced("reduce_max", opposite, {}, context, span)], context.scope, span)
+        return arithmetic.apply(
+            "negate", [_reduced("reduce_max", opposite, {}, context, span)], context.scope, span
+        )
     exact = [thing.value for thing in things if isinstance(thing, Number)]
     if len(exact) == len(things):
         return Number(max(exact) if name == "maximum" else min(exact))

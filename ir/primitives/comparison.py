@@ -6,8 +6,19 @@ from typing import Any, final
 import numpy as np
 
 from banach.ir.exact import Interval
-from banach.ir.graph import Builder
-from banach.ir.primitive import Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw, unbroadcast
+from banach.ir.graph import Builder, Value
+from banach.ir.primitive import (
+    Cotangents,
+    Known,
+    Primitive,
+    Regions,
+    Sample,
+    Types,
+    Values,
+    copies,
+    draw,
+    unbroadcast,
+)
 from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype
 
 
@@ -180,3 +191,46 @@ class Select(Primitive):
     def samples(self) -> Iterable[Sample]:
         x, y, c = draw((3, 2), (2,), (3, 1))
         yield Sample((c > 0, x, y))
+
+
+@final
+class Mask(Primitive):
+    """The entries that are kept, and zeros for the others, where NaN does not matter.
+
+    Maths    z = x where c, else 0
+    Types    x: [*s], c: bool[*t] -> z: [*s|t], broadcast
+    Reverse  R(x, c, dz) = (dz where c, summed where x was stretched, -)
+    Facts    linear in x; an orthogonal projection, so firmly nonexpansive, where x is not stretched
+    Source   textbook
+    """
+
+    core = (0, 0)
+    linear = True
+
+    def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:
+        x, kept = operands
+        if kept.dtype != "bool":
+            raise TypeMismatch(f"keeps by a truth value, not by {kept}")
+        return (x.with_shape(broadcast(x.shape, kept.shape)),)
+
+    def evaluate(self, x: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        return np.where(kept, x, np.zeros_like(x))
+
+    def reverse(self, build: Builder, operands: Values, results: Values, cotangents: Values) -> Cotangents:
+        x, kept = operands
+        return unbroadcast(build.op("mask", cotangents[0], kept), x.type), None
+
+    def range(self, operands: Sequence[Known]) -> Interval:
+        return operands[0].range.hull(0)
+
+    def gain(self, index: int, operands: Sequence[Known]) -> Interval:
+        return Interval.between(0, copies(operands, 0).hi)
+
+    def decompose(self, build: Builder, x: Value, kept: Value) -> Value:
+        """Zero is the other choice."""
+        return build.op("select", kept, x, build.zeros(x.type))
+
+    def samples(self) -> Iterable[Sample]:
+        (x,) = draw((2, 3))
+        yield Sample((x, np.array([True, False, True])))
+        yield Sample((x[0], np.array([[True, False, True], [False, False, True]])))

@@ -121,7 +121,7 @@ def _rounded(end: Bound, dtype: str) -> Bound:
     if isinstance(end, float):
         return end
     if dtype not in INTEGERS:
-        return round_float(end, dtype)
+        return round_float(Fraction(end), dtype)
     whole = math.trunc(end)
     if not -(limit := 1 << (63 if dtype == "int64" else 31)) <= whole < limit:
         raise OverflowError

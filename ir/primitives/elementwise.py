@@ -11,7 +11,18 @@ import numpy as np
 
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
-from banach.ir.primitive import NONNEGATIVE, REALS, Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw
+from banach.ir.primitive import (
+    NONNEGATIVE,
+    REALS,
+    Cotangents,
+    Known,
+    Primitive,
+    Regions,
+    Sample,
+    Types,
+    Values,
+    draw,
+)
 
 
 class Elementwise(Primitive):
@@ -327,7 +338,9 @@ class Relu(Elementwise):
 
     def reverse(self, build: Builder, operands: Values, results: Values, cotangents: Values) -> Cotangents:
         (x,), (dy,) = operands, cotangents
-        return (build.op("select", build.op("less", build.scalar(0, x.type.dtype), x), dy, build.zeros(dy.type)),)
+        return (
+            build.op("select", build.op("less", build.scalar(0, x.type.dtype), x), dy, build.zeros(dy.type)),
+        )
 
     def range(self, operands: Sequence[Known]) -> Interval:
         return operands[0].range.max(0)
@@ -357,5 +370,3 @@ class Softplus(Elementwise):
     def decompose(self, build: Builder, x: Value) -> Value:
         """log(1 + e^x) = max(x, 0) + log(1 + e^(-|x|)), which does not overflow."""
         return build.op("relu", x) + build.op("log", build.op("exp", -build.op("abs", x)) + 1.0)
-
-

@@ -32,19 +32,21 @@ from banach.ir.tensor_type import TensorType, TypeMismatch
 class Fix(RegionOp):
     """Iterate to a fixed point, and stop by the residual.
 
-    Maths    s_(k+1) = step(k, s_k, c) until r_(k+1) <= tolerance · scale, with (r, scale) = residual(s_k, s_(k+1), c);
-             the solution, the first states, satisfies x = equation(x, c)
+    Maths    s_(k+1) = step(k, s_k, c) until r_(k+1) <= tolerance · scale, where
+             (r, scale) = residual(s_k, s_(k+1), c); the solution, the first states, is x = equation(x, c)
     Types    tolerance: float, most: int64, states s, captures c
              -> final states, iterations: int64, residual: float, status: int64 (0 converged, 1 stopped at
-             `most`, 2 r or scale not finite). With `lanes`, everything but tolerance and most may have a leading axis of
-             lanes; each lane stops by itself and is frozen from then on
+             `most`, 2 r or scale not finite). With `lanes`, everything but tolerance and most may have a
+             leading axis of lanes; each lane stops by itself and is frozen from then on
     Reverse  implicit: v = R[equation](x, c, v)_x + dx is again a fix, and dc = R[equation](x, c, v)_c.
              States that are no part of the solution, and the residual, have no derivative
     Facts    those of the equation
     Source   the implicit function theorem; DESIGN.md, section 4
     """
 
-    def types(self, operands: Types, regions: Regions, *, states: int, solution: int, lanes: bool, every: int) -> Types:
+    def types(
+        self, operands: Types, regions: Regions, *, states: int, solution: int, lanes: bool, every: int
+    ) -> Types:
         tolerance, most, *given = operands
         step, residual, *equation = regions
         own, captures = given[:states], given[states:]
@@ -57,7 +59,9 @@ class Fix(RegionOp):
         lane = own[0].shape[:1] if lanes else ()
         measure = TensorType(tolerance.dtype, lane)
         if residual.output_types != (measure, measure) or tolerance.shape:
-            raise TypeMismatch(f"the residual gives ({_list(residual.output_types)}), not a size and a scale {measure}")
+            raise TypeMismatch(
+                f"the residual gives ({_list(residual.output_types)}), not a size and a scale {measure}"
+            )
         for region in equation:
             _expect(region, "equation", [*own[:solution], *captures])
             if list(region.output_types) != own[:solution]:
@@ -94,8 +98,9 @@ class Fix(RegionOp):
             state = [np.where(_widen(going, new), new, old) for new, old in zip(fresh, state)]
             measured = np.where(going, size, measured)
             iterations = np.where(going, k, iterations)
-            small = np.where(size <= tolerance * scale, CONVERGED, AT_MOST)
-            outcome = np.where(np.isfinite(size) & np.isfinite(scale), small, DIVERGED)
+            with np.errstate(over="ignore", invalid="ignore"):
+                small = np.where(size <= tolerance * scale, CONVERGED, AT_MOST)
+                outcome = np.where(size + scale < np.inf, small, DIVERGED)  # which NaN is not
             status = np.where(going, outcome, status)
         return [*state, iterations, measured, status]
 
@@ -115,9 +120,13 @@ class Fix(RegionOp):
         every: int,
     ) -> Cotangents:
         if len(regions) < 3:
-            raise NotDifferentiable("this iteration states no equation, so its limit has no implicit derivative")
+            raise NotDifferentiable(
+                "this iteration states no equation, so its limit has no implicit derivative"
+            )
         if any(dy is not None for dy in cotangents[solution:]):
-            raise NotDifferentiable("only the solution of an iteration has a derivative, not its other states")
+            raise NotDifferentiable(
+                "only the solution of an iteration has a derivative, not its other states"
+            )
         captures, found = operands[2 + states :], results[:solution]
         derivative = derive(regions[2])
         point = [*found, *captures]
@@ -142,11 +151,18 @@ class Fix(RegionOp):
         **attributes: Any,
     ) -> tuple[Values, tuple[bool, ...]]:
         if attributes["lanes"]:
-            raise TypeMismatch("fix: its samples already stop one by one; a second batch axis is not supported")
+            raise TypeMismatch(
+                "fix: its samples already stop one by one; a second batch axis is not supported"
+            )
         if lanes[0] or lanes[1]:
-            raise TypeMismatch("fix: the tolerance and the largest number of iterations are shared by all samples")
+            raise TypeMismatch(
+                "fix: the tolerance and the largest number of iterations are shared by all samples"
+            )
         states, lane = attributes["states"], _lane(operands, lanes)
-        given = [v if has or i >= 2 + states or i < 2 else spread(v, lane) for i, (v, has) in enumerate(zip(operands, lanes))]
+        given = [
+            v if has or i >= 2 + states or i < 2 else spread(v, lane)
+            for i, (v, has) in enumerate(zip(operands, lanes))
+        ]
         own, held = [True] * states, list(lanes[2 + states :])
         roles = [[False, *own, *held], [*own, *own, *held], [*own[: attributes["solution"]], *held]]
         lifted = [_all_lanes(*lift(region, role), lane) for region, role in zip(regions, roles)]

@@ -140,7 +140,13 @@ class Transpose(Primitive):
         return np.transpose(x, (*leading, *(axis + x.ndim for axis in permutation)))
 
     def reverse(
-        self, build: Builder, operands: Values, results: Values, cotangents: Values, *, permutation: tuple[int, ...]
+        self,
+        build: Builder,
+        operands: Values,
+        results: Values,
+        cotangents: Values,
+        *,
+        permutation: tuple[int, ...],
     ) -> Cotangents:
         rank = len(permutation)
         inverse = tuple(permutation.index(axis - rank) - rank for axis in range(rank))

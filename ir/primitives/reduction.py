@@ -8,20 +8,30 @@ import numpy as np
 from banach.ir.dims import Size
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
-from banach.ir.primitive import NONNEGATIVE, Cotangents, Known, Primitive, Regions, Sample, Types, Values, draw
+from banach.ir.primitive import (
+    NONNEGATIVE,
+    Cotangents,
+    Known,
+    Primitive,
+    Regions,
+    Sample,
+    Types,
+    Values,
+    draw,
+)
 from banach.ir.tensor_type import TensorType, TypeMismatch
 
 Axes = tuple[int, ...]
 
 
-class _Reduction(Primitive):
+class Reduction(Primitive):
     core = None
 
     def types(self, operands: Types, regions: Regions, *, axes: Axes) -> Types:
         (x,) = operands
         if any(not -x.rank <= axis < 0 for axis in axes) or len(set(axes)) != len(axes):
             raise TypeMismatch(f"the axes {axes} are not among the last {x.rank}")
-        kept = (size for i, size in enumerate(x.shape) if i - x.rank not in axes)
+        kept = [size for i, size in enumerate(x.shape) if i - x.rank not in axes]
         return (x.with_shape(kept),)
 
     def samples(self) -> Iterable[Sample]:
@@ -45,7 +55,7 @@ def count(type: TensorType, axes: Axes) -> Size:
 
 
 @final
-class Sum(_Reduction):
+class Sum(Reduction):
     """The sum over some axes.
 
     Maths    y = Σ x over the axes
@@ -75,7 +85,7 @@ class Sum(_Reduction):
 
 
 @final
-class ReduceMax(_Reduction):
+class ReduceMax(Reduction):
     """The largest entry over some axes.
 
     Maths    y = max x over the axes
@@ -104,7 +114,7 @@ class ReduceMax(_Reduction):
 
 
 @final
-class Norm(_Reduction):
+class Norm(Reduction):
     """The Euclidean norm over some axes.
 
     Maths    y = √(Σ x²) over the axes

@@ -5,7 +5,7 @@ region, `derive` gives a region's reverse derivative (see ir/reverse.py), `lift`
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 
@@ -26,7 +26,18 @@ class RegionOp(Primitive):
     """An operation with regions. `evaluate`, `reverse` and `vectorise` get them beside the operands."""
 
     core = None
-    holds_regions: ClassVar[bool] = True
+
+    def evaluate(self, *arguments: Any, **attributes: Any) -> Any:
+        """run, regions, operands -> results."""
+        raise NotImplementedError
+
+    def reverse(self, *arguments: Any, **attributes: Any) -> Cotangents:
+        """build, operands, results, cotangents, regions, derive, kept -> cotangents."""
+        raise NotImplementedError
+
+    def vectorise(self, *arguments: Any, **attributes: Any) -> Any:
+        """build, operands, lanes, regions, lift -> results, and which of them have the axis of lanes."""
+        raise NotImplementedError
 
     def record(
         self, build: Builder, operands: Values, regions: Regions, **attributes: Any
@@ -132,7 +143,9 @@ class Cond(RegionOp):
         _expect(f, "first map", given)
         _expect(g, "second map", given)
         if f.output_types != g.output_types:
-            raise TypeMismatch(f"one map gives ({_list(f.output_types)}), the other ({_list(g.output_types)})")
+            raise TypeMismatch(
+                f"one map gives ({_list(f.output_types)}), the other ({_list(g.output_types)})"
+            )
         return f.output_types
 
     def evaluate(self, run: Run, regions: Regions, operands: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -205,9 +218,8 @@ class Scan(RegionOp):
         entries = [t.with_shape(t.shape[1:]) for t in operands[states:split]]
         _expect(f, "step", [*operands[:states], *entries, *operands[split:]])
         if f.output_types[:states] != operands[:states]:
-            raise TypeMismatch(
-                f"the step turns the states ({_list(operands[:states])}) into ({_list(f.output_types[:states])})"
-            )
+            before, after = _list(operands[:states]), _list(f.output_types[:states])
+            raise TypeMismatch(f"the step turns the states ({before}) into ({after})")
         stacked = (t.with_shape((length, *t.shape)) for t in f.output_types[states:])
         return (*operands[:states], *stacked)
 
@@ -281,7 +293,14 @@ class Scan(RegionOp):
         names = [f"out.{i}" for i in range(len(found))]
         body = inner.finish(dict(zip(names, [*carried, *sums, *rest])))
         start = _filled(cotangents[:states], results[:states], build)
-        given = [*start, *(build.zeros(v.type) for v in pooled), *kept, *operands[states:split], *d_out, *captures]
+        given = [
+            *start,
+            *(build.zeros(v.type) for v in pooled),
+            *kept,
+            *operands[states:split],
+            *d_out,
+            *captures,
+        ]
         shape = {
             "states": len(start) + len(pool),
             "sequences": len(kept) + sequences + len(d_out),
@@ -372,7 +391,9 @@ class While(RegionOp):
         return [*state, np.asarray(steps)]
 
     def reverse(self, *arguments: Any, **attributes: Any) -> Cotangents:
-        raise NotDifferentiable("a `while` has no reverse derivative: write a scan with a fixed count, or a solve")
+        raise NotDifferentiable(
+            "a `while` has no reverse derivative: write a scan with a fixed count, or a solve"
+        )
 
     def vectorise(self, *arguments: Any, **attributes: Any) -> tuple[Values, tuple[bool, ...]]:
         raise TypeMismatch("while: cannot run on every lane at once; write a solve, which can")

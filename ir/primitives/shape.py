@@ -9,7 +9,6 @@ from banach.ir.dims import Size
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
 from banach.ir.primitive import (
-    NONNEGATIVE,
     Cotangents,
     Known,
     Primitive,
@@ -33,7 +32,7 @@ def _size(shape: Shape) -> Size:
     return total
 
 
-class _Rearrangement(Primitive):
+class Rearrangement(Primitive):
     """A linear isometry, or one with zeros beside it."""
 
     core = None
@@ -47,7 +46,7 @@ class _Rearrangement(Primitive):
 
 
 @final
-class Reshape(_Rearrangement):
+class Reshape(Rearrangement):
     """The same entries, in the same order, under another shape.
 
     Maths    y = x
@@ -80,7 +79,7 @@ class Reshape(_Rearrangement):
 
 
 @final
-class Broadcast(_Rearrangement):
+class Broadcast(Rearrangement):
     """Copies along new axes in front, and along axes of size 1.
 
     Maths    y[i, j] = x[j]
@@ -119,7 +118,7 @@ class Broadcast(_Rearrangement):
 
 
 @final
-class Slice(_Rearrangement):
+class Slice(Rearrangement):
     """The entries from `start` up to, not including, `stop` along one axis.
 
     Maths    y_i = x_(start + i)
@@ -131,11 +130,11 @@ class Slice(_Rearrangement):
 
     def types(self, operands: Types, regions: Regions, *, axis: int, start: Size, stop: Size) -> Types:
         (x,) = operands
-        size = _axis(x, axis)
+        size = axis_size(x, axis)
         fixed = all(isinstance(number, int) for number in (size, start, stop))
         if fixed and not 0 <= start <= stop <= size:  # type: ignore[operator]
             raise TypeMismatch(f"{start}:{stop} does not lie in an axis of {size}")
-        return (_resized(x, axis, stop - start),)
+        return (resized(x, axis, stop - start),)
 
     def evaluate(self, x: np.ndarray, *, axis: int, start: int, stop: int) -> np.ndarray:
         return np.take(x, np.arange(start, stop), axis=axis)
@@ -163,7 +162,7 @@ class Slice(_Rearrangement):
 
 
 @final
-class Pad(_Rearrangement):
+class Pad(Rearrangement):
     """Zeros before and after, along one axis.
 
     Maths    y = (0, x, 0)
@@ -177,7 +176,7 @@ class Pad(_Rearrangement):
         (x,) = operands
         if any(isinstance(number, int) and number < 0 for number in (before, after)):
             raise TypeMismatch(f"cannot add {before} and {after} zeros")
-        return (_resized(x, axis, before + _axis(x, axis) + after),)
+        return (resized(x, axis, before + axis_size(x, axis) + after),)
 
     def evaluate(self, x: np.ndarray, *, axis: int, before: int, after: int) -> np.ndarray:
         widths = [(0, 0)] * x.ndim
@@ -206,7 +205,7 @@ class Pad(_Rearrangement):
 
 
 @final
-class Concatenate(_Rearrangement):
+class Concatenate(Rearrangement):
     """Arrays one after the other, along one axis.
 
     Maths    z = (x, y, ..)
@@ -220,10 +219,10 @@ class Concatenate(_Rearrangement):
         first = operands[0]
         total: Size = 0
         for operand in operands:
-            if _resized(operand, axis, 1).shape != _resized(first, axis, 1).shape:
+            if resized(operand, axis, 1).shape != resized(first, axis, 1).shape:
                 raise TypeMismatch(f"{first} and {operand} do not fit beside each other along axis {axis}")
             total = total + operand.shape[axis]
-        return (_resized(first.with_dtype(same_dtype(operands)), axis, total),)
+        return (resized(first.with_dtype(same_dtype(operands)), axis, total),)
 
     def evaluate(self, *operands: np.ndarray, axis: int) -> np.ndarray:
         return np.concatenate(operands, axis=axis)
@@ -248,7 +247,8 @@ class Concatenate(_Rearrangement):
     def vectorise(self, build: Builder, operands: Values, lanes: Sequence[bool], *, axis: int) -> Value:
         lane = next(v.type.shape[0] for v, has in zip(operands, lanes) if has)
         spread = [
-            v if has else build.op("broadcast", v, shape=(lane, *v.type.shape)) for v, has in zip(operands, lanes)
+            v if has else build.op("broadcast", v, shape=(lane, *v.type.shape))
+            for v, has in zip(operands, lanes)
         ]
         return build.op("concatenate", *spread, axis=axis)
 
@@ -256,109 +256,15 @@ class Concatenate(_Rearrangement):
         yield Sample(draw((2, 3), (2, 1)), {"axis": -1})
 
 
-@final
-class Take(Primitive):
-    """Entries at given places along one axis, repeats allowed.
-
-    Maths    y[.., i, ..] = x[.., index_i, ..]
-    Types    x: [*p, n, *q], index: int[*i] with values in 0..n-1 -> y: [*p, *i, *q]
-    Reverse  R(x, index, dy) = (dy added up at its places, -)
-    Facts    linear in x
-    Source   textbook
-    """
-
-    core = None
-
-    def types(self, operands: Types, regions: Regions, *, axis: int) -> Types:
-        x, index = operands
-        _axis(x, axis)
-        if index.dtype not in ("int64", "int32"):
-            raise TypeMismatch(f"places are integers, not {index}")
-        cut = x.rank + axis
-        return (x.with_shape((*x.shape[:cut], *index.shape, *x.shape[cut + 1 :])),)
-
-    def evaluate(self, x: np.ndarray, index: np.ndarray, *, axis: int) -> np.ndarray:
-        return np.take(x, index, axis=axis)
-
-    def reverse(
-        self, build: Builder, operands: Values, results: Values, cotangents: Values, *, axis: int
-    ) -> Cotangents:
-        x, index = operands
-        size = x.type.shape[axis]
-        return build.op("scatter_add", cotangents[0], index, axis=axis, size=size), None
-
-    def range(self, operands: Sequence[Known], *, axis: int) -> Interval:
-        return operands[0].range
-
-    def gain(self, index: int, operands: Sequence[Known], *, axis: int) -> Interval:
-        return NONNEGATIVE
-
-    def vectorise(self, build: Builder, operands: Values, lanes: Sequence[bool], *, axis: int) -> Value:
-        if lanes[1]:
-            raise TypeMismatch("take: places that differ from lane to lane are not supported")
-        return build.op("take", *operands, axis=axis)
-
-    def samples(self) -> Iterable[Sample]:
-        (x,) = draw((2, 4))
-        yield Sample((x, np.array([3, 1, 1])), {"axis": -1})
-        yield Sample((x, np.array([[0, 1], [1, 1]])), {"axis": -2})
-
-
-@final
-class ScatterAdd(Primitive):
-    """Entries added up at given places along one axis of a zero array: the adjoint of `take`.
-
-    Maths    y[.., j, ..] = Σ x[.., i, ..] over the i with index_i = j
-    Types    x: [*p, *i, *q], index: int[*i] with values in 0..size-1 -> y: [*p, size, *q]
-    Reverse  R(x, index, dy) = (dy at the places, -)
-    Facts    linear in x
-    Source   textbook
-    """
-
-    core = None
-
-    def types(self, operands: Types, regions: Regions, *, axis: int, size: Size) -> Types:
-        x, index = operands
-        after = -1 - axis
-        cut = x.rank - after - index.rank
-        if cut < 0 or x.shape[cut : x.rank - after] != index.shape:
-            raise TypeMismatch(f"{x} has no axes {index} in front of its last {after}")
-        return (x.with_shape((*x.shape[:cut], size, *x.shape[x.rank - after :])),)
-
-    def evaluate(self, x: np.ndarray, index: np.ndarray, *, axis: int, size: int) -> np.ndarray:
-        after = -1 - axis
-        before = x.ndim - after - index.ndim
-        flat = x.reshape(*x.shape[:before], -1, *x.shape[x.ndim - after :])
-        y = np.zeros((*x.shape[:before], size, *x.shape[x.ndim - after :]), x.dtype)
-        np.add.at(y, (slice(None),) * before + (index.reshape(-1),), flat)
-        return y
-
-    def reverse(
-        self, build: Builder, operands: Values, results: Values, cotangents: Values, *, axis: int, size: Size
-    ) -> Cotangents:
-        return build.op("take", cotangents[0], operands[1], axis=axis), None
-
-    def gain(self, index: int, operands: Sequence[Known], **attributes: Any) -> Interval:
-        return NONNEGATIVE
-
-    def vectorise(self, build: Builder, operands: Values, lanes: Sequence[bool], *, axis: int, size: Size) -> Value:
-        if lanes[1]:
-            raise TypeMismatch("scatter_add: places that differ from lane to lane are not supported")
-        return build.op("scatter_add", *operands, axis=axis, size=size)
-
-    def samples(self) -> Iterable[Sample]:
-        x, y = draw((2, 3), (2, 2, 4))
-        yield Sample((x, np.array([3, 1, 1])), {"axis": -1, "size": 4})
-        yield Sample((y, np.array([[0, 1], [1, 1]])), {"axis": -2, "size": 2})
-
-
-def _axis(type: TensorType, axis: int) -> Size:
+def axis_size(type: TensorType, axis: int) -> Size:
+    """The size of an axis. TypeMismatch: there is none."""
     if not -type.rank <= axis < 0:
         raise TypeMismatch(f"{type} has no axis {axis} (axes are counted from the end)")
     return type.shape[axis]
 
 
-def _resized(type: TensorType, axis: int, size: Size) -> TensorType:
-    _axis(type, axis)
+def resized(type: TensorType, axis: int, size: Size) -> TensorType:
+    """The type with another size along an axis. TypeMismatch: there is no such axis."""
+    axis_size(type, axis)
     cut = type.rank + axis
     return type.with_shape((*type.shape[:cut], size, *type.shape[cut + 1 :]))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from banach.backends.onnx import lower as lowering
 from banach.backends.onnx.check import faults, verify
@@ -15,7 +15,7 @@ from banach.ir.tensor_type import TensorType
 I64, BOOL, F32 = TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT
 
 
-def info(name: str, element: int, *shape: int | str) -> object:
+def info(name: str, element: int, *shape: int | str) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, element, shape)
 
 
@@ -58,8 +58,8 @@ def constant(model: ModelProto, name: str, value: np.ndarray) -> None:
     model.graph.initializer.extend([*kept, numpy_helper.from_array(value, name)])
 
 
-def retype(value: object, other: object) -> None:
-    value.CopyFrom(other)  # type: ignore[attr-defined]
+def retype(value: ValueInfoProto, other: ValueInfoProto) -> None:
+    value.CopyFrom(other)
 
 
 def carried_shape_drifts(model: ModelProto) -> None:
@@ -157,7 +157,7 @@ def undefined_name(model: ModelProto) -> None:
 
 def inner_initializer(model: ModelProto) -> None:
     inner = body(loop(model))
-    inner.initializer.append(numpy_helper.from_array(np.float32(0.5), "own"))
+    inner.initializer.append(numpy_helper.from_array(np.asarray(0.5, np.float32), "own"))
     inner.node[0].input[1] = "own"
 
 

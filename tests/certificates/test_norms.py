@@ -1,6 +1,5 @@
 """Norms, singular values and eigenvalues against exact characteristic polynomials."""
 
-import time
 from fractions import Fraction
 
 import numpy as np
@@ -269,11 +268,9 @@ def test_nice_kernels_get_their_exact_symbols():
 # --- size -----------------------------------------------------------------------------------------------
 
 
-def test_a_layer_of_256_is_bounded_tightly_in_time():
+def test_a_layer_of_256_is_bounded_tightly():
     a = np.random.default_rng(9).standard_normal((256, 256))
-    start = time.perf_counter()
     bound = spectral_norm(a)
-    assert time.perf_counter() - start < 2  # 0.05 s on an idle core
     v, squared = top_direction(a)
     assert stretch(a, v) == squared  # so the lower end is true, and the upper one not loose:
     assert bound.lo**2 <= squared <= bound.hi**2

@@ -25,7 +25,7 @@ def test_there_are_specs() -> None:
 def test_a_spec_of_the_documentation_is_proved(text: str) -> None:
     report = banach.loads(text, folder=ROOT / "specs" / "models").check()
     assert report.ok, str(report)
-    assert {c.verdict for c in report.certificates.values()} == {"proved"}
+    assert all(c.verdict == "proved" for c in report.certificates.values())
 
 
 def test_the_readme_shows_the_shipped_spec() -> None:
@@ -33,5 +33,8 @@ def test_the_readme_shows_the_shipped_spec() -> None:
 
 
 def test_the_readme_names_only_files_that_are_there() -> None:
-    for name in re.findall(r"`((?:docs|specs|tests|benchmarks|api|ir|compiler|backends)/[\w./]*)`", (ROOT / "README.md").read_text("utf-8")):
+    for name in re.findall(
+        r"`((?:docs|specs|tests|benchmarks|api|ir|compiler|backends)/[\w./]*)`",
+        (ROOT / "README.md").read_text("utf-8"),
+    ):
         assert (ROOT / name).exists(), name

@@ -1,0 +1,1 @@
+"""How each family of primitives is said in torch: a file with its TABLE for each."""

@@ -1,0 +1,147 @@
+"""Solves of a spec: by a page of the library, or written out; each becomes a recipe, and is built."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from banach.compiler import library, syntax
+from banach.compiler.elaboration import arithmetic, formulas
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.declarations import BAD_NUMBER, count, positive, stop_rule
+from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
+from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.things import Environment, Number, describe
+from banach.compiler.expression import parse
+from banach.compiler.section import unknown_key
+from banach.compiler.source import Scalar
+from banach.compiler.spec import Method, Solve
+from banach.ir.diagnostic import Diagnostic
+from banach.ir.span import Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A solve, as the certifier needs it: its page, the names of the page, and where things stand."""
+
+    solve: Solve
+    page: library.Page | None
+    names: Environment
+    context: Context
+    recipe: Recipe
+    solved: Solved
+    places: dict[str, Span]
+    own_stop: bool = False  # whether the spec stops by another residual than the page's
+
+
+def claim(found: Solve, spec: Environment, context: Context, mistakes: list[Diagnostic]) -> Claim:
+    """Adds a solve to the graph. SpecError: it cannot be given a meaning; lesser faults go to `mistakes`."""
+    if found.method:
+        return _by_method(found, found.method, spec, context, mistakes)
+    return _by_equations(found, spec, context)
+
+
+def _by_method(
+    found: Solve, method: Method, spec: Environment, context: Context, mistakes: list[Diagnostic]
+) -> Claim:
+    solver = context.evaluate(parse(method.method), spec, context)
+    if not isinstance(solver, formulas.Solver):
+        fix = "`banach list solvers` shows what there is"
+        raise refuse(WRONG_KIND, f"a method is a solver, not {describe(solver)}", method.method.span, fix=fix)
+    page, section = solver.page, solver.page.section
+    assert isinstance(section, library.SolverPage)
+    if not isinstance(method.start, Scalar):
+        span = method.start.span if method.start else found.key.span
+        raise refuse(WRONG_ARGUMENTS, "a solve needs a start", span, fix="add `start: zeros(n)`")
+    start = context.evaluate(parse(method.start), spec, context)
+    if not arithmetic.is_tensor(start):
+        raise refuse(WRONG_KIND, f"the start is {describe(start)}, not a tensor", method.start.span)
+    context = context.about(arithmetic.type_of(start, context.scope))
+    names = Environment({**dict(zip(page.parameters, solver.arguments)), "start": start})
+    places = {"start": method.start.span, "method": method.method.span}
+    _options(page, method, names, spec, context, places, mistakes)
+    tolerance, most = _stop(found)
+    names.known["tolerance"] = Number(tolerance)
+    recipe = Recipe(
+        name=found.key.text,
+        names=names,
+        state=library.table(section.state),
+        where=page.where,
+        next=library.table(section.next),
+        equation=library.table(section.equation),
+        size=parse(section.residual),
+        scale=parse(section.scale) if section.scale else None,
+        returns=parse(section.returns),
+        tolerance=tolerance,
+        most=most,
+        place=method.method.span,
+    )
+    return Claim(found, page, names, context, recipe, solve(recipe, context), places)
+
+
+def _options(
+    page: library.Page,
+    method: Method,
+    names: Environment,
+    spec: Environment,
+    context: Context,
+    places: dict[str, Span],
+    mistakes: list[Diagnostic],
+) -> None:
+    """The options of the page: those of the spec are formulas of the spec, the others of the page."""
+    section = page.section
+    assert isinstance(section, library.SolverPage)
+    known = {key.text: node for key, node in section.options or ()}
+    given = dict.fromkeys(known)
+    for key, value in method.options:
+        if key.text not in known:
+            mistakes.append(unknown_key(key, f"solve by {page.name}", [*known, "start", "stop", "report"]))
+            continue
+        given[key.text] = value
+        places[key.text] = value.span
+        names.known[key.text] = context.evaluate(parse(value), spec, context)
+    for name, default in known.items():
+        if given[name] is None and isinstance(default, Scalar):
+            names.known[name] = context.evaluate(parse(default), names, context)
+            places[name] = method.method.span
+
+
+def _stop(found: Solve) -> tuple[Fraction, int]:
+    if found.stop is None:
+        fix = "add `stop: {residual: 1e-6, most: 1000}`"
+        raise refuse(BAD_NUMBER, "a solve needs a stop", found.key.span, fix=fix)
+    return positive(found.stop.residual, "residual"), count(found.stop)
+
+
+def _by_equations(found: Solve, spec: Environment, context: Context) -> Claim:
+    iteration, stop = found.iteration, found.stop
+    assert iteration is not None and stop is not None
+    size, tolerance, scale = stop_rule(parse(stop.residual))
+    state, update = library.table(iteration.state), library.table(iteration.next)
+    missing = [name for name, _ in state if name not in dict(update)]
+    extra = [name for name, _ in update if name not in dict(state)]
+    if missing or extra:
+        name = (missing or extra)[0]
+        told = "has no equation in `next:`" if missing else "is no state"
+        raise refuse(
+            WRONG_ARGUMENTS, f"`{name}` {told}", iteration.next.span, fix="give every state one equation"
+        )
+    returns = parse(iteration.returns) if iteration.returns else syntax.Name(state[0][0], found.key.span)
+    equation = library.table(iteration.equation)
+    counted = any("k" in syntax.names(node) for _, node in (*update, *library.table(iteration.where)))
+    if not equation and len(state) == 1 and not counted:
+        equation = update  # a step that is the same map every time ends at a fixed point of that map
+    recipe = Recipe(
+        name=found.key.text,
+        names=spec,
+        state=state,
+        where=library.table(iteration.where),
+        next=update,
+        equation=equation,
+        size=size,
+        scale=scale,
+        returns=returns,
+        tolerance=tolerance,
+        most=count(stop),
+        place=found.key.span,
+    )
+    context = context.about(start_types(recipe, context))
+    return Claim(found, None, spec, context, recipe, solve(recipe, context), {})

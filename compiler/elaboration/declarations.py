@@ -1,0 +1,90 @@
+"""What a spec declares rather than computes: types, tolerances, counts."""
+
+from fractions import Fraction
+
+from banach.compiler import syntax
+from banach.compiler.elaboration import formulas
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.problem import WRONG_KIND, refuse
+from banach.compiler.elaboration.things import Environment
+from banach.compiler.source import Scalar
+from banach.compiler.spec import Stop
+from banach.ir.diagnostic import Code
+from banach.ir.dims import Size
+from banach.ir.tensor_type import TensorType
+
+BAD_TYPE = Code(
+    "B207",
+    "bad-type",
+    """A type is `real[m, n]`, `int[n]`, `bool[n]`, or `real` for one number; sizes are whole numbers, names
+from `sizes:`, or sums, products and quotients of those.
+
+    wrong    inputs: {A: float[10]}
+    right    inputs: {A: "real[10]"}
+""",
+)
+BAD_NUMBER = Code(
+    "B209",
+    "bad-number",
+    "A number is out of range: a size below 1, a tolerance that is not positive, a negative count.\n",
+)
+LANES = "batch"
+
+
+def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[TensorType, bool]:
+    """The type that a formula such as real[m, n] names, less a leading `batch`, and whether it had one."""
+    base, items = (node.base, node.items) if isinstance(node, syntax.Index) else (node, ())
+    kinds = {"real": context.scope.precision, "int": "int64", "bool": "bool"}
+    if not isinstance(base, syntax.Name) or base.id not in kinds:
+        raise refuse(BAD_TYPE, "this is no type", node.span, fix="write real[n], int[n] or bool[n]")
+    lanes = bool(items) and isinstance(items[0], syntax.Name) and items[0].id == LANES
+    shape: list[Size] = []
+    for item in items[1:] if lanes else items:
+        if isinstance(item, syntax.Slice):
+            raise refuse(BAD_TYPE, "a size is wanted here", item.span)
+        size = formulas.size_of(context.evaluate(item, names, context))
+        if size is None or (isinstance(size, int) and size < 1):
+            raise refuse(BAD_TYPE, "a size is a whole number from 1 on", item.span)
+        shape.append(size)
+    return TensorType(kinds[base.id], tuple(shape)), lanes
+
+
+def stop_rule(node: syntax.Node) -> tuple[syntax.Node, Fraction, syntax.Node | None]:
+    """size <= tolerance · scale, as the iteration tests it."""
+    if not isinstance(node, syntax.Compare) or node.op not in ("<=", "<"):
+        fix = "write `residual: norm(x' - x) <= 1e-6`"
+        raise refuse(WRONG_KIND, "an iteration of your own needs its residual spelt out", node.span, fix=fix)
+    right = node.right
+    if isinstance(right, syntax.Number) and right.value > 0:
+        return node.left, Fraction(right.value), None
+    if (
+        isinstance(right, syntax.Binary)
+        and right.op == "*"
+        and isinstance(right.left, syntax.Number)
+        and right.left.value > 0
+    ):
+        return node.left, Fraction(right.left.value), right.right
+    return node.left, Fraction(1), right
+
+
+def positive(scalar: Scalar, what: str) -> Fraction:
+    """A positive number. SpecError: it is none."""
+    value = scalar.value
+    if isinstance(value, int | Fraction) and not isinstance(value, bool) and value > 0:
+        return Fraction(value)
+    raise refuse(
+        BAD_NUMBER,
+        f"the {what} is a positive number, not `{scalar.text}`",
+        scalar.span,
+        fix="write 1e-6, say",
+    )
+
+
+def count(stop: Stop) -> int:
+    """The largest number of iterations. SpecError: it is no whole number."""
+    value = stop.most.value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62:
+        return value
+    raise refuse(
+        BAD_NUMBER, f"`most` is a whole number, not `{stop.most.text}`", stop.most.span, fix="write 1000, say"
+    )

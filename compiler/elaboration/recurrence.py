@@ -1,0 +1,108 @@
+"""A scan: a state carried along given sequences, or for a fixed number of steps."""
+
+from typing import Any
+
+from banach.compiler import library, syntax
+from banach.compiler.elaboration import arithmetic, formulas
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.region import captures_of, close, fitted, initial, pending
+from banach.compiler.elaboration.things import Environment, Tensor, describe
+from banach.compiler.expression import parse
+from banach.compiler.source import Scalar
+from banach.compiler.spec import Recurrence
+from banach.ir.dims import Size
+from banach.ir.graph import Value
+from banach.ir.tensor_type import TensorType
+
+
+def scan(key: Scalar, section: Recurrence, names: Environment, context: Context) -> dict[str, Any]:
+    """Adds the scan to the graph: the result under its own name, what it gives under name.part.
+
+    SpecError: its formulas do not fit together.
+    """
+    scope, name = context.scope, key.text
+    sequences = {n: _sequence(n, node, names, context) for n, node in library.table(section.over)}
+    length = _length(key, section, sequences, names, context)
+    counter = scope.build.op("count", size=length, dtype=scope.precision)
+    rows = {**sequences, "k": counter}
+    updates, states = library.table(section.next), library.table(section.state)
+    _check_equations(section, dict(states), dict(updates))
+    start = {n: initial(n, formula, names, context) for n, formula in states}
+    inner = scope.inner(f"{name}.step")
+    within = context.within(inner)
+    own = {n: inner.build.input(n, value.type) for n, value in start.items()}
+    entry = {n: inner.build.input(n, _entry(value)) for n, value in rows.items()}
+    known: dict[str, Any] = {n: Tensor(value, n) for n, value in (own | entry).items()}
+    local = names.inner(known)
+    for n, formula in library.table(section.where):
+        local.known[n] = pending(n, formula, local, within)
+    for n, formula in updates:
+        local.known[f"{n}'"] = pending(f"{n}'", formula, local, within)
+    outputs = {
+        n: fitted(n, local.find(f"{n}'"), v.type, dict(updates)[n].span, inner) for n, v in own.items()
+    }
+    given = {n: _given(n, formula, local, within) for n, formula in library.table(section.gives)}
+    region = (inner, [*own.values(), *entry.values()], outputs | {f"given.{n}": v for n, v in given.items()})
+    captures = captures_of([region])
+    found = scope.build.emit(
+        "scan",
+        [*start.values(), *rows.values(), *(outer for _, outer in captures)],
+        {"states": len(start), "sequences": len(rows), "length": length, "reverse": False},
+        [close(region, captures)],
+        key.span,
+    )
+    final = {n: Tensor(value, n) for n, value in zip(start, found)}
+    returns = parse(section.returns) if section.returns else syntax.Name(states[0][0], key.span)
+    result = context.evaluate(returns, names.inner(final), context)
+    stacks = {f"{name}.{n}": Tensor(value, n) for n, value in zip(given, found[len(start) :])}
+    return {name: result, **stacks}
+
+
+def _sequence(name: str, formula: syntax.Node, names: Environment, context: Context) -> Value:
+    thing = context.evaluate(formula, names, context)
+    if not arithmetic.is_tensor(thing) or not arithmetic.type_of(thing, context.scope).shape:
+        message = f"a scan runs over the first axis of a tensor; `{name}` is {describe(thing)}"
+        raise refuse(WRONG_KIND, message, formula.span)
+    return context.scope.value(thing, place=formula.span)
+
+
+def _length(
+    key: Scalar, section: Recurrence, sequences: dict[str, Value], names: Environment, context: Context
+) -> Size:
+    """The common length of the sequences, or the number of steps."""
+    lengths = {value.type.shape[0] for value in sequences.values()}
+    if section.steps is not None:
+        thing = context.evaluate(parse(section.steps), names, context)
+        size = formulas.size_of(thing)
+        if size is None or (isinstance(size, int) and size < 0):
+            message = f"the number of steps is known before the run; this is {describe(thing)}"
+            raise refuse(NOT_KNOWN_YET, message, section.steps.span, fix="write a whole number, or a size")
+        lengths.add(size)
+    if not lengths:
+        fix = "add `over: {u: x}`, or `steps: 100`"
+        raise refuse(WRONG_ARGUMENTS, "this scan has neither `over` nor `steps`", key.span, fix=fix)
+    if len(lengths) > 1:
+        told = " and ".join(sorted(map(str, lengths)))
+        fix = "give sequences of one length"
+        raise refuse(WRONG_ARGUMENTS, f"this scan runs over {told} entries at once", key.span, fix=fix)
+    return lengths.pop()
+
+
+def _check_equations(section: Recurrence, states: dict[str, Any], updates: dict[str, Any]) -> None:
+    wrong = [n for n in states if n not in updates] + [n for n in updates if n not in states]
+    if wrong:
+        told = "has no equation in `next:`" if wrong[0] in states else "is no state"
+        fix = "give every state one equation"
+        raise refuse(WRONG_ARGUMENTS, f"`{wrong[0]}` {told}", section.next.span, fix=fix)
+
+
+def _given(name: str, formula: syntax.Node, names: Environment, context: Context) -> Value:
+    thing = context.evaluate(formula, names, context)
+    if not arithmetic.is_tensor(thing):
+        raise refuse(WRONG_KIND, f"`{name}` is {describe(thing)}, not a tensor", formula.span)
+    return context.scope.value(thing, place=formula.span)
+
+
+def _entry(value: Value) -> TensorType:
+    return value.type.with_shape(value.type.shape[1:])

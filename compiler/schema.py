@@ -1,0 +1,125 @@
+"""The JSON Schema of a spec, for editors: sections, keys, and what each is for."""
+
+from typing import Any
+
+from banach.compiler import library
+from banach.compiler.section import Section
+from banach.compiler.source import Mapping, Scalar, Sequence
+from banach.compiler.spec import Block, Head, Iteration, Parameter, Recurrence, Stop
+
+FORMULA = {"type": ["string", "number", "boolean"], "description": "a formula, a number, or a name"}
+_ABOUT = {
+    "banach": "the version of the language: 1",
+    "name": "the model's name",
+    "doc": "what it is, in words",
+    "precision": "the dtype of the running program",
+    "sizes": "names for sizes: whole numbers, or `any` for one that is known only at run time",
+    "inputs": "tensors given at run time, by type: real[m, n], int[n], bool[n], real",
+    "parameters": "what is known when the spec is compiled",
+    "operators": "maps and functions: pages of the library, formulas, algebra of maps",
+    "schedules": "formulas over the iteration count k",
+    "scan": "a state carried along sequences, or for a number of steps",
+    "solve": "iterations: by a method of the library, or written out",
+    "outputs": "what the model returns",
+    "require": "what must be proved: {x: converges}",
+    "assume": "what is to be trusted",
+    "residual": "the tolerance; in an iteration of your own, size <= tolerance * scale",
+    "most": "the largest number of iterations",
+    "method": "a solver of the library with its arguments",
+    "start": "where the iteration starts",
+    "stop": "when the iteration ends",
+    "report": "`none` leaves iterations, residual and status out of the outputs",
+}
+
+
+def schema() -> dict[str, Any]:
+    """A JSON Schema (draft 2020-12) that accepts what the loader accepts in form."""
+    head = _section(Head)
+    properties = head["properties"]
+    properties["banach"] = {"const": 1, "description": _ABOUT["banach"]}
+    properties["precision"] = {"enum": ["float32", "float64"], "description": _ABOUT["precision"]}
+    size = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "any"}]}
+    parts = {
+        "sizes": size,
+        "inputs": {"type": "string"},
+        "parameters": {"anyOf": [FORMULA, {"type": "array"}, _section(Parameter)]},
+        "operators": {"anyOf": [FORMULA, _section(Block)]},
+        "schedules": FORMULA,
+        "scan": _section(Recurrence),
+        "solve": {"anyOf": [_method(), _iteration()]},
+        "outputs": FORMULA,
+        "require": {"enum": ["converges"]},
+    }
+    for name, entry in parts.items():
+        properties[name] = {
+            "type": "object",
+            "additionalProperties": entry,
+            "description": _ABOUT[name],
+        }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A spec of Banach", **head}
+
+
+def _method() -> dict[str, Any]:
+    """A solve by a page: its options are formulas, each named by some page."""
+    options: dict[str, Any] = {}
+    for page in library.pages("solver"):
+        section = page.section
+        assert isinstance(section, library.SolverPage)
+        for key, value in section.options or ():
+            default = value.text if isinstance(value, Scalar) else ""
+            told = f"{page.name}: {default} unless said"
+            if key.text in options:
+                options[key.text]["description"] += f"; {told}"
+            else:
+                options[key.text] = {**FORMULA, "description": told}
+    names = "|".join(library.names("solver"))
+    method = {"type": "string", "pattern": rf"^\s*({names})\s*\(", "description": _ABOUT["method"]}
+    fixed = {
+        "method": method,
+        "start": {**FORMULA, "description": _ABOUT["start"]},
+        "stop": {**_section(Stop), "description": _ABOUT["stop"]},
+        "report": {"enum": ["none"], "description": _ABOUT["report"]},
+    }
+    return {
+        "type": "object",
+        "properties": {**fixed, **options},
+        "required": ["method", "start", "stop"],
+        "additionalProperties": False,
+    }
+
+
+def _iteration() -> dict[str, Any]:
+    made = _section(Iteration)
+    made["properties"]["stop"] = {**_section(Stop), "description": _ABOUT["stop"]}
+    return made
+
+
+def _section(model: type[Section]) -> dict[str, Any]:
+    """The keys of a section, as the loader reads them."""
+    properties, required = {}, []
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        properties[key] = _form(field.annotation)
+        if key in _ABOUT:
+            properties[key]["description"] = _ABOUT[key]
+        if field.is_required():
+            required.append(key)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _form(annotation: Any) -> dict[str, Any]:
+    """The JSON form of a node type, or of a union of them."""
+    text = str(annotation)
+    forms = []
+    if Scalar.__name__ in text:
+        forms.append(dict(FORMULA))
+    if Mapping.__name__ in text:
+        forms.append({"type": "object"})
+    if Sequence.__name__ in text:
+        forms.append({"type": "array"})
+    return forms[0] if len(forms) == 1 else {"anyOf": forms}

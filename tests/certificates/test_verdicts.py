@@ -1,0 +1,119 @@
+"""Verdicts at the edge of their theorems, and the traps into which a naive checker falls.
+
+The matrix diag(2, 1) has norm 2 exactly, so L = 4 and mu = 1 are exact, and boundaries can be tried as such.
+"""
+
+import numpy as np
+import pytest
+
+import banach
+
+SPEC = """
+banach: 1
+sizes: {{n: 2}}
+parameters:
+  A: [[2, 0], [0, 1]]
+  turn: [[0, -1], [1, 0]]
+  b: [1, 1]
+operators:
+  f: least_squares(A, b)
+  g: l1(0.1)
+  Q: transpose(A) @ A
+  {operators}
+solve:
+  x:
+    method: {method}
+    start: zeros(n)
+    {options}
+    stop: {{residual: 1e-4, most: 1000}}
+outputs: {{x: x}}
+"""
+
+
+def verdict(method: str, options: str = "", operators: str = "I1: I") -> str:
+    text = SPEC.format(method=method, options=options, operators=operators)
+    return banach.loads(text).check().certificates["x"].verdict
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "inside", "edge", "edge_is_in", "outside"),
+    [
+        ("fista(f, g)", "step", "0.249", "0.25", True, "0.2501"),
+        ("nesterov(f)", "step", "0.249", "0.25", True, "0.2501"),
+        ("gradient_descent(f)", "step", "0.499", "0.5", False, "0.5001"),
+        ("proximal_gradient(f, g)", "step", "0.499", "0.5", False, "0.5001"),
+        ("proximal_gradient(f, g)", "step", "1e-3", "0", False, "-0.1"),
+        ("davis_yin(g, g, f)", "step", "0.499", "0.5", False, "0.5001"),
+        ("heavy_ball(f)", "step", "0.749", "0.75", False, "0.7501"),
+        ("heavy_ball(f)", "momentum", "0.999", "1", False, "1.001"),
+        ("douglas_rachford(f2, g)", "relaxation", "1.999", "2", False, "2.001"),
+        ("krasnoselskii_mann(T)", "relaxation", "0.999", "1", False, "1.001"),
+        ("richardson(Q, b)", "step", "0.499", "0.5", False, "0.5001"),
+        ("nesterov(f)", "mu", "0.999", "1", True, "1.001"),
+        ("pdhg(g, f2, A)", "tau", "0.499", "0.5", True, "0.5001"),
+    ],
+)
+def test_an_option_inside_on_and_outside_its_boundary(
+    method: str, option: str, inside: str, edge: str, edge_is_in: bool, outside: str
+) -> None:
+    more = "\n    sigma: 0.5" if option == "tau" else ""
+    operators = "f2: sq_l2(b)\n  T(x): turn @ x + b"
+    assert verdict(method, f"{option}: {inside}{more}", operators) == "proved"
+    assert (verdict(method, f"{option}: {edge}{more}", operators) == "proved") == edge_is_in
+    assert verdict(method, f"{option}: {outside}{more}", operators) in ("unknown", "refuted")
+
+
+@pytest.mark.parametrize(
+    ("method", "operators", "why"),
+    [
+        ("picard(T)", "T(x): turn @ x + b", "a rotation is no contraction"),
+        ("picard(T)", "T(x): sqrt(1 + x**2)", "slope below 1 everywhere, and no fixed point"),
+        ("picard(T)", "T(x): x + 0.5 * tanh(x)", "1 + L exceeds 1"),
+        ("picard(T)", "T(x): relu([[2, 4], [-1, -2]] @ x + [1, 0])", "spectral radius 0, norm 5"),
+        ("picard(T)", "T(x): x * x", "no global constant"),
+        ("picard(T)", "T(x): 0.6 * sin(x) + 0.6 * cos(x)", "the sum of both gains is beyond 1"),
+        ("fista(h, g)", "F(x): tanh(x)\n  h: least_squares(F, b)", "not convex: F is not linear"),
+        ("gradient_descent(h)", "h: quadratic([[1, 0], [0, -1]], b)", "indefinite"),
+        ("gradient_descent(h)", "h: quadratic([[1, 1], [0, 1]], b)", "not symmetric"),
+        ("cg(S, b)", "S: matrix([[1, 2], [2, 1]])", "indefinite"),
+        ("cg(S, b)", "S: matrix([[1, 2], [0, 1]])", "not symmetric"),
+        ("cg(S, b)", "S: adjoint(matrix(turn)) @ matrix(A)", "not a Gram form"),
+        ("richardson(S, b)", "S: -1 * I", "negative definite"),
+        ("fista(f, h)", "h: l1(-1)", "a negative weight is not convex"),
+        ("proximal_point(h)", "h: elastic_net(0.1, -3)", "not convex"),
+        ("halpern(T)", "T(x): 1.01 * (turn @ x)", "expansive"),
+    ],
+)
+def test_what_is_not_so_is_not_proved(method: str, operators: str, why: str) -> None:
+    step = "step: 0.25" if method == "fista(h, g)" else ""
+    assert verdict(method, step, operators) in ("unknown", "refuted"), why
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_certified_contraction_is_kept(seed: int) -> None:
+    """Random networks: the observed factor never exceeds the certified one."""
+    text = f"""
+banach: 1
+precision: float64
+sizes: {{n: 8}}
+inputs: {{x: "real[n]"}}
+parameters:
+  V: {{type: "real[n, n]", init: "normal(0, 0.2)", seed: {seed}}}
+  W: {{type: "real[n, n]", init: "normal(0, 0.2)", seed: {seed + 50}}}
+operators:
+  T(x): 0.9 * tanh(W @ relu(V @ x + 1) - x / 8) + 0.2 * sin(x)
+outputs: {{y: T(x), L: lipschitz(T)}}
+solve:
+  z: {{method: picard(T), start: zeros(n), stop: {{residual: 1e-9, most: 1000}}}}
+"""
+    compiled = banach.loads(text.replace(", L: lipschitz(T)", "")).compile(to="oracle")
+    factor = banach.loads(text.replace(", L: lipschitz(T)", "")).check().certificates["z"].lipschitz
+    random = np.random.default_rng(seed)
+    worst = 0.0
+    for scale in (1e-4, 1e-2, 1.0, 10.0):
+        for _ in range(25):
+            x, d = random.standard_normal(8), scale * random.standard_normal(8)
+            moved = np.linalg.norm(compiled.run(x=x + d)["y"] - compiled.run(x=x)["y"])
+            worst = max(worst, moved / np.linalg.norm(d))
+    assert factor is not None and worst <= float(factor.hi) * (1 + 1e-9)
+    assert worst > 0.1 * float(factor.hi)  # the bound is no empty one

@@ -1,0 +1,123 @@
+"""Every function's page: gradient, proximal map and facts, attacked on random points."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import banach
+from banach.compiler import library
+from banach.compiler.elaboration import formulas, measure
+
+SPEC = """
+banach: 1
+precision: float64
+sizes: {{m: 4, n: 3}}
+inputs: {{x: "real[n]", t: real}}
+parameters:
+  A: [[2, 1, 0], [0, 1, 1], [1, 0, 3], [1, 1, 1]]
+  Q: [[2, 0.5, 0], [0.5, 1, 0.2], [0, 0.2, 3]]
+  b: [1, -2, 3]
+  c: [1, -2, 3, 0.5]
+  labels: [1, -1, 1, -1]
+operators:
+  f: {example}
+outputs:
+  {outputs}
+"""
+PAGES = [pytest.param(page, id=page.name) for page in library.pages("function")]
+VALUED = [p for p in PAGES if "value" in p.values[0].formulas]
+PROXIMAL = [p for p in PAGES if "prox" in p.values[0].formulas]
+
+
+class Probe:
+    """A page's example as numpy functions, and its facts as numbers."""
+
+    def __init__(self, page: library.Page):
+        assert page.section.example is not None, "a function's page shows one example"
+        self.page = page
+        outputs = {"same": "x + t"}
+        if "value" in page.formulas:
+            outputs |= {"value": "f(x)", "gradient": "grad(f)(x)"}
+        if "prox" in page.formulas:
+            outputs["prox"] = "prox(f, t)(x)"
+        text = "\n  ".join(f"{name}: {formula}" for name, formula in outputs.items())
+        self.model = banach.loads(SPEC.format(example=page.section.example.text, outputs=text))
+        self.artifact = self.model.compile(to="oracle")
+
+    def __call__(self, output: str, x: np.ndarray, t: float = 1.0) -> np.ndarray:
+        return self.artifact.run(x=x, t=t)[output]
+
+    def fact(self, name: str) -> object:
+        elaborated = self.model.elaborated
+        scope = formulas.context(elaborated.scope).about(elaborated.graph.inputs[0].type)
+        found = measure.fact(name, elaborated.names.find("f"), scope, None)
+        return found if isinstance(found, bool | None) else found.interval
+
+
+def points(count: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.standard_normal((count, 3)) * random.choice([0.1, 1.0, 10.0], (count, 1))
+
+
+@pytest.mark.parametrize("page", VALUED)
+def test_the_gradient_is_the_derivative_of_the_value(page: library.Page) -> None:
+    probe = Probe(page)
+    for x in points(5):
+        step = 1e-6 * max(1.0, np.abs(x).max())
+        numeric = [(probe("value", x + e) - probe("value", x - e)) / (2 * step) for e in step * np.eye(3)]
+        np.testing.assert_allclose(probe("gradient", x), numeric, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("page", VALUED)
+def test_a_convex_function_lies_below_its_chords(page: library.Page) -> None:
+    probe = Probe(page)
+    if probe.fact("convex") is not True:
+        pytest.fail("the example of a page is convex")
+    xs, ys = points(60), points(60, seed=1)
+    for x, y, w in zip(xs, ys, np.random.default_rng(2).uniform(size=60)):
+        chord = w * probe("value", x) + (1 - w) * probe("value", y)
+        assert probe("value", w * x + (1 - w) * y) <= chord + 1e-9 * (1 + abs(chord))
+
+
+@pytest.mark.parametrize("page", VALUED)
+def test_smoothness_and_strong_convexity_hold(page: library.Page) -> None:
+    probe = Probe(page)
+    smoothness, strong = probe.fact("smoothness"), probe.fact("strong_convexity")
+    for x, y in zip(points(100), points(100, seed=1)):
+        gap, move = probe("gradient", x) - probe("gradient", y), x - y
+        assert np.linalg.norm(gap) <= float(smoothness.hi) * np.linalg.norm(move) * (1 + 1e-9)
+        assert gap @ move >= float(strong.lo) * (move @ move) - 1e-9 * (1 + move @ move)
+
+
+@pytest.mark.parametrize("page", PROXIMAL)
+@pytest.mark.parametrize("t", [0.1, 1.0, 5.0])
+def test_the_proximal_map_minimises(page: library.Page, t: float) -> None:
+    """With a value: no point near or far is better. Without: it projects, so it is firmly nonexpansive."""
+    probe = Probe(page)
+    xs = points(20)
+    images = [probe("prox", x, t) for x in xs]
+    if "value" in page.formulas:
+        random = np.random.default_rng(3)
+        for x, p in zip(xs, images):
+            best = probe("value", p) + np.sum((p - x) ** 2) / (2 * t)
+            for scale in (1e-3, 1e-1, 1.0):
+                u = p + scale * random.standard_normal(3)
+                assert best <= probe("value", u) + np.sum((u - x) ** 2) / (2 * t) + 1e-10 * (1 + abs(best))
+    else:
+        for x, p in zip(xs, images):
+            np.testing.assert_allclose(probe("prox", p, t), p, atol=1e-12)
+            assert all((x - p) @ (other - p) <= 1e-9 for other in images)
+    for (x, p), (y, r) in zip(zip(xs, images), zip(xs[1:], images[1:])):
+        assert (p - r) @ (p - r) <= (p - r) @ (x - y) + 1e-9
+
+
+@pytest.mark.parametrize("page", PROXIMAL)
+def test_displacement_holds(page: library.Page) -> None:
+    probe = Probe(page)
+    bound = probe.fact("displacement")
+    if not isinstance(bound.hi, Fraction):
+        return  # the page claims none
+    for t in (0.1, 1.0, 5.0):
+        for x in points(30):
+            assert np.linalg.norm(probe("prox", x, t) - x) <= t * float(bound.hi) * (1 + 1e-9)
