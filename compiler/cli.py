@@ -79,6 +79,10 @@ def _parser() -> _Parser:
     compile_.add_argument("spec")
     compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
     compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
+    _passes(compile_)
+    compile_.add_argument(
+        "--explain-passes", action="store_true", help="what the passes did, and why not more"
+    )
     compile_.add_argument(
         "--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model"
     )
@@ -103,7 +107,8 @@ def _parser() -> _Parser:
 
     graph = command("graph", _graph, "the graph of a spec")
     graph.add_argument("spec")
-    graph.add_argument("--stage", choices=("elaborated", "reverse"), default="elaborated")
+    graph.add_argument("--stage", choices=("elaborated", "reverse", "optimised"), default="elaborated")
+    _passes(graph)
     graph.add_argument("-o", "--output")
 
     render_ = command("render", _render, "the spec with the options that it leaves to their defaults")
@@ -118,6 +123,25 @@ def _parser() -> _Parser:
     doctor = command("doctor", _doctor, "what is installed, and what works")
     doctor.add_argument("--json", action="store_true")
     return parser
+
+
+def _passes(command: argparse.ArgumentParser) -> None:
+    regroup = "let passes regroup sums and products: fewer operations, other rounding"
+    command.add_argument("--reassociate", action="store_true", help=regroup)
+    spaced = "look at the residual every M steps only, or as often as pays: fewer checks, more steps"
+    command.add_argument("--check-every", type=_spacing, metavar="M|auto", help=spaced)
+
+
+def _spacing(text: str) -> Any:
+    if text != "auto" and not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, or auto, not {text}")
+    return text if text == "auto" else int(text)
+
+
+def _options(options: Any) -> Any:
+    from banach.compiler.optimisation import Options
+
+    return Options(options.reassociate, options.check_every)
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -154,7 +178,11 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
                 [Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")]
             )
         target = model.reverse(output, inputs.split(","))
-    target.compile(options.output, to=options.to)
+    target.compile(options.output, to=options.to, options=_options(options))
+    if options.explain_passes:
+        from banach.compiler.optimise import explain
+
+        print(explain(target.optimised(_options(options)).journal))
     for certificate in model.report.certificates.values():
         print(telling.certificate(certificate, False))
     print(f"wrote {options.output}{_size(Path(options.output))}")
@@ -237,7 +265,12 @@ def _graph(options: Any, texts: dict[str, str]) -> int:
     from banach.ir.text import print_graph
 
     model = _load(options.spec, texts)
-    text = print_graph(model.backward if options.stage == "reverse" else model.graph)
+    stages: dict[str, Callable[[], Any]] = {
+        "elaborated": lambda: model.graph,
+        "reverse": lambda: model.backward,
+        "optimised": lambda: model.optimised(_options(options)).graph,
+    }
+    text = print_graph(stages[options.stage]())
     if options.output:
         arrays.write_text(Path(options.output), text)
         print(f"wrote {options.output}")

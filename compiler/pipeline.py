@@ -1,6 +1,6 @@
 """From a text to a checked model, and on to a file or a module. Backends are imported when asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -13,6 +13,8 @@ from banach.compiler import source
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.certify import certify, requirements
 from banach.compiler.elaborate import Elaborated, elaborate
+from banach.compiler.optimisation import Options
+from banach.compiler.optimise import DEFAULT, Optimised, optimise
 from banach.compiler.spec import spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, render, suggest
 from banach.ir.evaluate import evaluate
@@ -123,10 +125,16 @@ class Model:
         """Certifies every solve."""
         return self.report
 
-    def compile(self, path: str | Path | None = None, to: str = "onnx") -> "Artifact":
+    def compile(
+        self, path: str | Path | None = None, to: str = "onnx", options: Options = DEFAULT
+    ) -> "Artifact":
         """A runnable artifact; with a path, written there too. SpecError: refuted, or a requirement open."""
         self._refuse()
-        return _compile(self.graph, self, path, to)
+        return _compile(self.graph, self, path, to, options)
+
+    def optimised(self, options: Options = DEFAULT) -> Optimised:
+        """What `compile` hands to a backend, and how it came about."""
+        return _optimised(self.graph, self, options)
 
     def reverse(self, output: str, wrt: str | Sequence[str]) -> "Derivative":
         """The model of the derivatives of one output with respect to inputs, by the reverse derivative."""
@@ -168,10 +176,16 @@ class Derivative:
             )
         )
 
-    def compile(self, path: str | Path | None = None, to: str = "onnx") -> "Artifact":
+    def compile(
+        self, path: str | Path | None = None, to: str = "onnx", options: Options = DEFAULT
+    ) -> "Artifact":
         """As `Model.compile`."""
         self.model._refuse()
-        return _compile(self.graph, self.model, path, to)
+        return _compile(self.graph, self.model, path, to, options)
+
+    def optimised(self, options: Options = DEFAULT) -> Optimised:
+        """As `Model.optimised`."""
+        return _optimised(self.graph, self.model, options)
 
 
 def _reversed(graph: Graph) -> Graph:
@@ -194,9 +208,27 @@ def loads(text: str | Mapping[str, Any], name: str = "spec.yaml", folder: str | 
     return Model(text, name, Path(folder) if folder is not None else None)
 
 
-def _compile(graph: Graph, model: Model, path: str | Path | None, to: str) -> "Artifact":
+def _optimised(graph: Graph, model: Model, options: Options) -> Optimised:
+    evidence = [c.evidence() for c in model.report.certificates.values()]
+    return optimise(graph, options, set(_weights(evidence)))
+
+
+def _weights(evidence: Any) -> Iterator[str]:
+    """The digests of the weights that a certificate speaks of."""
+    if isinstance(evidence, Mapping):
+        if isinstance(evidence.get("tensor"), str):
+            yield evidence["tensor"]
+        evidence = evidence.values()
+    if not isinstance(evidence, str) and isinstance(evidence, Iterable):
+        for part in evidence:
+            yield from _weights(part)
+
+
+def _compile(graph: Graph, model: Model, path: str | Path | None, to: str, options: Options) -> "Artifact":
     if to == "oracle":
-        return Oracle(graph)
+        return Oracle(graph)  # the meaning itself: nothing stands between it and the spec
+    optimised = _optimised(graph, model, options)
+    graph = optimised.graph
     if to == "fx":
         from banach.backends.fx.run import artifact  # torch takes seconds to import
 
@@ -213,9 +245,8 @@ def _compile(graph: Graph, model: Model, path: str | Path | None, to: str) -> "A
 
     proto = lower(graph)
     facts = {"banach.spec": model.text, "banach.version": version("banach")}
-    seal(
-        proto, [{**c.to_json(), "evidence": c.evidence()} for c in model.report.certificates.values()], facts
-    )
+    certificates = [optimised.bounded(c) for c in model.report.certificates.values()]
+    seal(proto, [{**c.to_json(), "evidence": c.evidence()} for c in certificates], facts)
     if path is not None:
         save(proto, path)
     return OnnxArtifact(proto)

@@ -167,11 +167,9 @@ class _Sweep:
             name: self.current(self.values[v]) for name, v in zip(self.graph.output_names, self.graph.outputs)
         }
         made = self.build.finish(outputs)
-        placed = tuple(
-            op if op.place is place else replace(op, place=place)
-            for op, place in zip(made.ops, self.places, strict=True)
-        )
-        return replace(made, ops=placed)
+        pairs = zip(made.ops, self.places, strict=True)
+        placed = tuple(op if op.place is place else replace(op, place=place) for op, place in pairs)
+        return prune(replace(made, ops=placed))
 
     def current(self, value: Value) -> Value:
         while value.id in self.instead:

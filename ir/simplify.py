@@ -11,7 +11,9 @@ from banach.ir.rewrite import Journal, Match, Refusal, Rule, Site, rewrite
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, numpy_dtype
 
-FOLDED = 64  # a constant that folding makes has no more entries than this, or than those it replaces
+FOLDED = 64  # a constant that folding makes has at most so many entries,
+GROWTH = 4  # or so many times those it replaces,
+LARGEST = 4 << 20  # and never more bytes than this: a file is sent, and read, more often than it is computed
 
 
 def simplify(graph: Graph, journal: Journal | None = None) -> Graph:
@@ -53,6 +55,30 @@ def _twice(site: Site) -> Match:
     """What an operation was applied to that is its own inverse."""
     inner = site.maker(site.operand(0))
     return (site.value(inner.operands[0]),) if inner is not None and inner.name == site.op.name else None
+
+
+def _plus_negated(site: Site) -> Match:
+    for i in (0, 1):
+        inner = site.maker(site.operand(i))
+        if inner is not None and inner.name == "negate":
+            return site.operand(1 - i), site.value(inner.operands[0])
+    return None
+
+
+def _minus_negated(site: Site) -> Match:
+    inner = site.maker(site.operand(1))
+    return (
+        (site.operand(0), site.value(inner.operands[0]))
+        if inner is not None and inner.name == "negate"
+        else None
+    )
+
+
+def _negated_difference(site: Site) -> Match:
+    inner = site.maker(site.operand(0))
+    if inner is None or inner.name != "subtract":
+        return None
+    return site.value(inner.operands[1]), site.value(inner.operands[0])
 
 
 def _equal_branches(site: Site) -> Match:
@@ -122,10 +148,12 @@ def _constants(site: Site) -> Match:
     shape = [size for size in site.type.shape if isinstance(size, int)]
     if len(shape) != site.type.rank or not _is_plain(op.attributes):
         return Refusal("a size is known by name only")
-    arrays = [maker.attribute("value").array for maker in makers]
-    entries = math.prod(shape)
-    if entries > max(FOLDED, sum(array.size for array in arrays)):
-        return Refusal(f"{entries} entries would be stored for {sum(array.size for array in arrays)}")
+    arrays = [maker.attribute("value").array for maker in makers if maker is not None]
+    entries, given = math.prod(shape), sum(array.size for array in arrays)
+    if entries > max(FOLDED, GROWTH * given):
+        return Refusal(f"{entries} entries would be stored for {given}")
+    if entries * numpy_dtype(site.type.dtype).itemsize > LARGEST:
+        return Refusal(f"{entries} entries of {site.type.dtype} are more than {LARGEST} bytes")
     if site.type.space != "euclidean":
         return Refusal(f"a constant has no space {site.type.space}")
     return op.name, arrays, dict(op.attributes), site.type
@@ -154,6 +182,9 @@ RULES = (
     Rule("multiply-one", "multiply", "x · 1 = 1 · x = x", lambda s: _neutral(s, 1, (0, 1)), _stretch),
     Rule("divide-one", "divide", "x / 1 = x", lambda s: _neutral(s, 1, (1,)), _stretch),
     Rule("negate-twice", "negate", "-(-x) = x", _twice, _itself),
+    Rule("add-negated", "add", "x + (-y) = x - y", _plus_negated, lambda b, x, y: x - y),
+    Rule("subtract-negated", "subtract", "x - (-y) = x + y", _minus_negated, lambda b, x, y: x + y),
+    Rule("negate-difference", "negate", "-(x - y) = y - x", _negated_difference, lambda b, x, y: x - y),
     Rule("not-twice", "not", "¬¬x = x", _twice, _itself),
     Rule("select-equal", "select", "select(c, x, x) = x", _equal_branches, _stretch),
     Rule("reshape-unchanged", "reshape", "reshape(x, shape of x) = x", _unchanged, _itself),

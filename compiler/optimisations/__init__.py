@@ -1,1 +1,1 @@
-"""Optimisation passes, one file each."""
+"""The optimisation passes, one page each. The order follows from what each comes `after`."""

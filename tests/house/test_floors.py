@@ -19,7 +19,7 @@ IR = {
 }
 COMPILER = {
     4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts"
-    " certificate",
+    " certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate certify optimise",
     7: "pipeline telling schema writing",

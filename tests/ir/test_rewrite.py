@@ -51,6 +51,12 @@ LEFT: dict[str, list[tuple[Callable[[Value], Value], list[str]]]] = {
     "multiply-one": [(lambda x: 1.0 * x, []), (lambda x: x * x.builder.constant(np.ones((2, 1))), [])],
     "divide-one": [(lambda x: x / 1.0, [])],
     "negate-twice": [(lambda x: opposite(opposite(x)), []), (lambda x: opposite(opposite(-x)), ["negate"])],
+    "add-negated": [
+        (lambda x: fn("sin", x) + opposite(x), ["sin", "subtract"]),
+        (lambda x: opposite(x) + fn("sin", x), ["sin", "subtract"]),
+    ],
+    "subtract-negated": [(lambda x: fn("sin", x) - opposite(x), ["sin", "add"])],
+    "negate-difference": [(lambda x: opposite(fn("sin", x) - x), ["sin", "subtract"])],
     "not-twice": [
         (
             lambda x: op("select", fn("not", fn("not", op("less", x, -x))), x * x, fn("sin", x)),
@@ -174,6 +180,15 @@ def test_folding_says_why_it_does_not() -> None:
     assert names(simplify(build.finish(outputs), journal)) == ["constant", "constant", "count", "add"]
     reasons = {entry.reason for entry in journal.refused}
     assert reasons == {"1600 entries would be stored for 80", "a size is known by name only"}
+
+
+def test_folding_makes_no_large_file(monkeypatch) -> None:
+    monkeypatch.setattr("banach.ir.simplify.LARGEST", 1000)
+    build = Builder("f")
+    row, journal = build.constant(np.ones((1, 40))), Journal()
+    graph = build.finish({"y": build.constant(np.ones((4, 1))) + row, "z": row + row})
+    assert names(simplify(graph, journal)) == ["constant", "constant", "add", "constant"]
+    assert {entry.reason for entry in journal.refused} == {"160 entries of float64 are more than 1000 bytes"}
 
 
 def test_folding_rounds_as_the_oracle_does() -> None:

@@ -1,0 +1,167 @@
+"""The golden pages of the passes: small graphs before and after. Run as a script, it writes them."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent / "ir")]
+
+import numpy as np  # noqa: E402
+from law_graphs import BOOL, INT, closed, fn, real  # noqa: E402
+
+from banach.compiler.optimisation import Options  # noqa: E402
+from banach.compiler.optimise import PASSES  # noqa: E402
+from banach.ir.graph import Graph, Value  # noqa: E402
+from banach.ir.rewrite import Journal  # noqa: E402
+from banach.ir.shelf import pages  # noqa: E402
+from banach.ir.text import print_graph  # noqa: E402
+
+FOLDER = HERE / "golden"
+
+
+def const(like: Value, *entries: object) -> Value:
+    return like.builder.constant(np.asarray(entries, float))
+
+
+def inlining() -> Graph:
+    layer = closed("layer", lambda x: {"y": fn("tanh", x) + x}, x=real(2))
+
+    def large(x: Value) -> dict[str, Value]:
+        for _ in range(17):
+            x = fn("sin", x)
+        return {"y": x}
+
+    def body(x: Value) -> dict[str, Value]:
+        (y,) = x.builder.emit("call", [x], {}, [layer])
+        (z,) = x.builder.emit("call", [y], {}, [closed("large", large, x=real(2))])
+        return {"y": z}
+
+    return closed("calls", body, x=real(2))
+
+
+def simplification() -> Graph:
+    def body(x: Value) -> dict[str, Value]:
+        turned = x.builder.op("transpose", const(x, [1, 2], [3, 4]), permutation=(-1, -2))
+        y = x.builder.op("matvec", turned, x * 1.0) + (-x)
+        return {"y": -(y - fn("sin", x)) + x.builder.zeros(x.type)}
+
+    return closed("rules", body, x=real(2))
+
+
+def branches() -> Graph:
+    yes = closed("yes", lambda x: {"y": fn("sin", x)}, x=real(2))
+    no = closed("no", lambda x: {"y": fn("cos", x)}, x=real(2))
+
+    def body(c: Value, x: Value) -> dict[str, Value]:
+        (y,) = c.builder.emit("cond", [c.builder.scalar(False, "bool"), x], {}, [yes, no])
+        (z,) = c.builder.emit("cond", [c, y], {}, [yes, no])
+        return {"z": z}
+
+    return closed("choices", body, c=BOOL, x=real(2))
+
+
+def sharing() -> Graph:
+    def step(name: str) -> Graph:
+        return closed(name, lambda s, c: {"s": fn("sin", s) * fn("sin", s) + c}, s=real(), c=real())
+
+    def body(x: Value, c: Value) -> dict[str, Value]:
+        shape = {"states": 1, "sequences": 0, "length": 5, "reverse": False}
+        (y,) = x.builder.emit("scan", [x, c], shape, [step("one")])
+        (z,) = x.builder.emit("scan", [x, c], shape, [step("another")])
+        return {"sum": y + z}
+
+    return closed("twice", body, x=real(), c=real())
+
+
+def _solve(x: Value, a: Value, b: Value, spare: bool) -> tuple[Value, ...]:
+    """x = 0.5·tanh(x) + sin(a)·b; with `spare`, two states that nobody asks for, one is in the residual."""
+    extra = {"t": real(2), "u": real(2)} if spare else {}
+    held = {"a": real(2), "b": real(2)}
+
+    def step(k: Value, x: Value, *rest: Value) -> dict[str, Value]:
+        a, b = rest[-2:]
+        fresh = {"x": 0.5 * fn("tanh", x) + fn("sin", a) * b}
+        return fresh | ({"t": rest[0] + x, "u": x} if spare else {})
+
+    def residual(*all: Value) -> dict[str, Value]:
+        count = 3 if spare else 1
+        gap = all[count] - all[2 if spare else 0]
+        norm = gap.builder.op("norm", gap, axes=(-1,))
+        return {"size": norm, "scale": gap.builder.op("norm", all[-1], axes=(-1,))}
+
+    old = {f"old_{name}": real(2) for name in ("x", *extra)}
+    new = {f"new_{name}": real(2) for name in ("x", *extra)}
+    regions = [
+        closed("step", step, k=INT, x=real(2), **extra, **held),
+        closed("residual", residual, **old, **new, **held),
+        closed("equation", lambda x, a, b: {"x": 0.5 * fn("tanh", x) + fn("sin", a) * b}, x=real(2), **held),
+    ]
+    build = x.builder
+    given = [build.scalar(1e-6, "float64"), build.scalar(100, "int64"), x, *([x, x] if spare else []), a, b]
+    shape = {"states": 3 if spare else 1, "solution": 1, "lanes": False, "every": 1}
+    return build.emit("fix", given, shape, regions)
+
+
+def invariants() -> Graph:
+    return closed("solve", lambda x, a, b: {"x": _solve(x, a, b, False)[0]}, x=real(2), a=real(2), b=real(2))
+
+
+def dead_code() -> Graph:
+    def body(x: Value, a: Value, b: Value) -> dict[str, Value]:
+        fn("sin", a)
+        shape = {"states": 1, "sequences": 0, "length": 3, "reverse": False}
+        step = closed("step", lambda s, c, d: {"s": s + c, "y": s, "z": c}, s=real(2), c=real(2), d=real(2))
+        s, _, z = x.builder.emit("scan", [x, a, b], shape, [step])
+        return {"x": _solve(s, a, b, True)[0], "z": z}
+
+    return closed("spare", body, x=real(2), a=real(2), b=real(2))
+
+
+def products() -> Graph:
+    def body(x: Value, y: Value) -> dict[str, Value]:
+        def times(m: Value, v: Value) -> Value:
+            return x.builder.op("matvec", m, v)
+
+        tall = const(x, *([1.0, float(i)] for i in range(4)))
+        flat = x.builder.constant(np.array([[1.0] * 4, list(range(4))]))
+        gradient = times(flat, times(tall, x) - const(x, 1, 2, 3, 4))
+        dear = times(tall, times(flat, y))  # 4·4 is no less than 2·(4·2)
+        return {"x": x - 0.125 * gradient, "y": dear}
+
+    return closed("least_squares", body, x=real(2), y=real(4))
+
+
+def sums() -> Graph:
+    def body(x: Value, y: Value) -> dict[str, Value]:
+        return {"a": (x + 1.0) - (y - (x + 2.0)), "b": (x + y) - x}
+
+    return closed("terms", body, x=real(2), y=real(2))
+
+
+def checks() -> Graph:
+    return closed("solve", lambda x, a, b: {"x": _solve(x, a, b, False)[0]}, x=real(2), a=real(2), b=real(2))
+
+
+EXAMPLES: dict[str, Callable[[], Graph]] = {
+    f.__name__: f
+    for f in (inlining, simplification, branches, sharing, invariants, dead_code, products, sums, checks)
+}
+
+
+def page(name: str) -> str:
+    """Graph before, graph after, and the journal."""
+    before, journal = EXAMPLES[name](), Journal()
+    after = pages(PASSES)[name].run(before, Options(reassociate=True, check_every="auto"), journal)
+    lines = [f"fired    {e.rule} at {e.op} in {e.graph}" for e in journal.fired]
+    lines += [f"refused  {e.rule} at {e.op} in {e.graph}: {e.reason}" for e in journal.refused]
+    lines += [f"shared   {journal.shared}"] if journal.shared else []
+    return "\n".join(
+        [f"# before\n{print_graph(before)}", f"# after\n{print_graph(after)}", "# journal", *lines, ""]
+    )
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name in EXAMPLES:
+        (FOLDER / f"{name}.txt").write_text(page(name), encoding="utf-8")
