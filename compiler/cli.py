@@ -84,7 +84,7 @@ def _parser() -> _Parser:
         "--explain-passes", action="store_true", help="what the passes did, and why not more"
     )
     compile_.add_argument(
-        "--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model"
+        "--gradient", metavar="OUTPUT:INPUT,...", help="add this reverse derivative to the outputs"
     )
 
     run = command("run", _run, "runs a spec or a compiled model")
@@ -177,7 +177,7 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
             raise SpecError(
                 [Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")]
             )
-        target = model.reverse(output, inputs.split(","))
+        target = model.reverse(output, inputs.split(",")).beside_model()
     target.compile(options.output, to=options.to, options=_options(options))
     if options.explain_passes:
         from banach.compiler.optimise import explain

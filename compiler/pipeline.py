@@ -1,12 +1,14 @@
 """From a text to a checked model, and on to a file or a module. Backends are imported when asked for."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from banach.compiler import source
@@ -18,8 +20,10 @@ from banach.compiler.optimise import DEFAULT, Optimised, optimise
 from banach.compiler.spec import spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, render, suggest
 from banach.ir.evaluate import evaluate
-from banach.ir.graph import Graph, prune
+from banach.ir.graph import Graph, Port, beside, prune
 from banach.ir.reverse import NoDerivative, reverse
+from banach.ir.tensor import Tensor
+from banach.ir.tensor_type import numpy_dtype
 
 if TYPE_CHECKING:
     from banach.backends.base import Artifact
@@ -171,10 +175,17 @@ class Derivative:
         self.graph = prune(
             replace(
                 whole,
+                inputs=tuple(map(_seeded, whole.inputs)),
                 outputs=tuple(whole.outputs[i] for i in kept),
                 output_names=tuple(whole.output_names[i] for i in kept),
             )
         )
+
+    def beside_model(self) -> "Derivative":
+        """The same, with the model's own outputs in front: what `compile --gradient` writes."""
+        both = copy(self)
+        both.graph = beside(self.model.graph.name, [self.model.graph, self.graph])
+        return both
 
     def compile(
         self, path: str | Path | None = None, to: str = "onnx", options: Options = DEFAULT
@@ -186,6 +197,13 @@ class Derivative:
     def optimised(self, options: Options = DEFAULT) -> Optimised:
         """As `Model.optimised`."""
         return _optimised(self.graph, self.model, options)
+
+
+def _seeded(port: Port) -> Port:
+    """The cotangent of a number is 1 unless something else is given."""
+    if port.type.shape or not port.name.startswith("d."):
+        return port
+    return replace(port, default=Tensor(np.ones((), numpy_dtype(port.type.dtype))))
 
 
 def _reversed(graph: Graph) -> Graph:
