@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, claims, formulas
+from banach.compiler.elaboration import arithmetic, assumption, claims, formulas
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import (
     BAD_NUMBER,
@@ -37,7 +37,7 @@ from banach.compiler.elaboration.things import (
     describe,
 )
 from banach.compiler.expression import names as names_in
-from banach.compiler.expression import parse, parse_signature
+from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Block, Recurrence, Solve, Spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
@@ -90,6 +90,7 @@ class _Elaborator:
         self._sizes(head.sizes)
         self._inputs(head.inputs)
         self._definitions()
+        self._assumptions(head.assume)
         self._iterations(head.scan)
         outputs = self._outputs(head.outputs)
         self._names_of_formulas()
@@ -232,6 +233,25 @@ class _Elaborator:
         ):
             self.names.known[f"{name}.{part}"] = value
         return solved.result
+
+    def _assumptions(self, section: Mapping | None) -> None:
+        for key, node in section or ():
+            self._claim_name(key)
+            self._attempt(lambda node=node: self._assumption(node), key.text)
+
+    def _assumption(self, node: Node) -> Any:
+        if not isinstance(node, Scalar):
+            raise refuse(WRONG_KIND, "an assumption is one formula", node.span)
+        formula = parse(node)
+        found = assumption.read(
+            formula, to_text(formula), lambda part: self.context.evaluate(part, self.names, self.context)
+        )
+        self.context.assumed.known.append(found)
+        bound = found.interval
+        if bound is not None and bound.lo != bound.hi:
+            end = bound.hi if isinstance(bound.lo, float) else bound.lo
+            return Number(Fraction(end))
+        return Broken()
 
     def _iterations(self, section: Mapping | None) -> None:
         """Scans and solves, each worked out when it is first read, or now: they may use each other."""
