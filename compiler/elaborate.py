@@ -2,7 +2,7 @@
 
 import graphlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ class _Elaborator:
     def _inputs(self, section: Mapping | None) -> None:
         for key, node in section or ():
             self._claim_name(key)
-            self._attempt(lambda key=key, node=node: self._input(key, node), key.text)
+            self._attempt(lambda key=key, node=node: self._input(key, node), key.text, key.span)
 
     def _input(self, key: Scalar, node: Node) -> Tensor:
         if not isinstance(node, Scalar):
@@ -175,8 +175,7 @@ class _Elaborator:
         order = self._refuse_circles(work)
         for name, (make, _, span) in work.items():
             if not isinstance(self.names.known.get(name), Broken):
-                circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
-                self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
+                self.names.known[name] = self._pending(name, make, span)
         for name in order:  # what a definition reads comes before it, so that no chain is too long
             self.names.find(name)
 
@@ -237,7 +236,7 @@ class _Elaborator:
     def _assumptions(self, section: Mapping | None) -> None:
         for key, node in section or ():
             self._claim_name(key)
-            self._attempt(lambda node=node: self._assumption(node), key.text)
+            self._attempt(lambda node=node: self._assumption(node), key.text, key.span)
 
     def _assumption(self, node: Node) -> Any:
         if not isinstance(node, Scalar):
@@ -259,12 +258,12 @@ class _Elaborator:
         for key, node in section or ():
             work[key.text] = (lambda key=key, node=node: self._scan(key, node), key.span)
         for found in self.spec.solves:
-            work[found.key.text] = (lambda found=found: self._solve(found), found.key.span)
+            place = found.method.method.span if found.method else found.key.span
+            work[found.key.text] = (lambda found=found: self._solve(found), place)
         for key in [*(key for key, _ in section or ()), *(found.key for found in self.spec.solves)]:
             self._claim_name(key)
         for name, (make, span) in work.items():
-            circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
-            self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
+            self.names.known[name] = self._pending(name, make, span)
         for name in work:
             self.names.find(name)
 
@@ -284,7 +283,7 @@ class _Elaborator:
                 Diagnostic(UNKNOWN_NAME, "this spec has no outputs", self.spec.source.root.span, fix=fix)
             )
         for key, node in section or ():
-            value = self._attempt(lambda node=node: self._output(node), None)
+            value = self._attempt(lambda node=node: self._output(node), None, node.span)
             if value is not None:
                 outputs[key.text] = value
         for claim in self.claims:
@@ -308,24 +307,37 @@ class _Elaborator:
 
     # --- mistakes -----------------------------------------------------------------------------------------
 
-    def _attempt(self, work: Callable[[], Any], name: str | None) -> Any | None:
+    def _pending(self, name: str, make: Callable[[], Any], span: Span) -> Pending:
+        """A definition that is worked out when it is first read; what fails is reported at `span`."""
+        return Pending(
+            lambda: self._guarded(make, span), lambda: refuse(RECURSIVE, f"`{name}` needs itself", span)
+        )
+
+    def _attempt(self, work: Callable[[], Any], name: str | None, place: Span) -> Any | None:
         """Does the work; what fails is reported once, and its name broken."""
-        result = self._guarded(work)
+        result = self._guarded(work, place)
         if name is not None:
             self.names.known[name] = result
         return None if isinstance(result, Broken) else result
 
-    def _guarded(self, work: Callable[[], Any]) -> Any:
+    def _guarded(self, work: Callable[[], Any], place: Span | None = None) -> Any:
         try:
             return work()
         except Silent:
             return Broken()
         except SpecError as wrong:
-            self._report(wrong)
+            self._report(wrong, place)
             return Broken()
 
-    def _report(self, wrong: SpecError) -> None:
-        self.mistakes.extend(d for d in wrong.diagnostics if d not in self.mistakes)
+    def _report(self, wrong: SpecError, place: Span | None = None) -> None:
+        """Adds the mistakes; one in a page of the library is shown where the spec uses the page."""
+        for found in wrong.diagnostics:
+            inside = found.span
+            if inside is not None and place is not None and inside.file != place.file:
+                notes = (*found.notes, (inside, "the formula of the library stands here"))
+                found = replace(found, span=place, notes=notes)
+            if found not in self.mistakes:
+                self.mistakes.append(found)
 
     def _claim_name(self, key: Scalar, name: str | None = None) -> None:
         name = name or key.text
