@@ -120,6 +120,8 @@ def _parser() -> _Parser:
 
     command("schema", _schema, "the JSON Schema of a spec, for editors")
 
+    command("lsp", _lsp, "the language server, on standard input and output")
+
     doctor = command("doctor", _doctor, "what is installed, and what works")
     doctor.add_argument("--json", action="store_true")
     return parser
@@ -303,6 +305,16 @@ def _schema(options: Any, texts: dict[str, str]) -> int:
     from banach.compiler.schema import schema
 
     _document(schema())
+    return FINE
+
+
+def _lsp(options: Any, texts: dict[str, str]) -> int:
+    try:
+        from banach.compiler.lsp import server  # pygls is an extra
+    except ModuleNotFoundError:
+        fix = 'pip install "banach[editor]"'
+        raise SpecError([Diagnostic(USAGE, "the language server needs pygls", fix=fix)]) from None
+    server().start_io()
     return FINE
 
 

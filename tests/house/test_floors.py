@@ -22,7 +22,7 @@ COMPILER = {
     " certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate certify optimise",
-    7: "pipeline telling schema writing",
+    7: "pipeline telling schema writing editing lsp",
     8: "cli __main__",
 }
 BACKENDS = {4: "base report arrays", 5: "fx onnx"}
