@@ -29,12 +29,13 @@ Where the spec says `u: real[batch, 64]`, every array for `u` has two axes, and 
 """,
 )
 BROKEN_CONTRACT = Code(
-    "B704",
+    "B706",
     "broken-contract",
     """A size breaks what the spec assumes of it, and the compiled model relies on.
 
-A size that is known only at run time is at least 1. `sizes: {n: {least: 4, multiple: 2}}` says more: that n
-is at least 4, and even. A compiled file carries this, and refuses an input that does not keep to it.
+A size that is known only at run time is at least 1, but for a `batch`, which may be empty. More may be said:
+by `sizes: {n: {least: 4, multiple: 2}}` n is at least 4, and even. A compiled file carries this, and refuses an
+input that does not keep to it.
 """,
 )
 WRONG_DTYPE = Code(

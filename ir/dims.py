@@ -335,10 +335,10 @@ FREE = Assumptions()  # every name is at least 1, and that is all
 
 
 def assume(bounds: Mapping[str, tuple[int, int]]) -> Assumptions:
-    """Assumptions from (least, multiple) by name. ValueError: one of them is below 1."""
+    """Assumptions from (least, multiple) by name. ValueError: a divisor below 1, or a least value below 0."""
     kept = []
     for name, (least, multiple) in sorted(bounds.items()):
-        if least < 1 or multiple < 1:
+        if least < 0 or multiple < 1:
             raise ValueError(f"{name} has the least value {least} and the divisor {multiple}")
         least = -(-least // multiple) * multiple
         kept += [(name, least, multiple)] if (least, multiple) != (1, 1) else []

@@ -36,7 +36,7 @@ def size(key: Scalar, node: Node) -> int | tuple[int, int]:
     """A size that is known, or the least value and the divisor of one that is not. SpecError: neither."""
     if isinstance(node, Scalar):
         if node.text == "any":
-            return 1, 1
+            return (0 if key.text == LANES else 1), 1  # a batch may be empty: each sample is by itself
         return _count_from_1(node, f"the size `{key.text}`", _SIZE)
     if not isinstance(node, Mapping) or not node.items:
         raise refuse(BAD_NUMBER, f"the size `{key.text}` is no whole number", node.span, fix=_SIZE)

@@ -40,7 +40,7 @@ def sizes() -> st.SearchStrategy[Size]:
 
 
 def contracts() -> st.SearchStrategy[Assumptions]:
-    bounds = st.tuples(st.integers(1, 5), st.integers(1, 4))
+    bounds = st.tuples(st.integers(0, 5), st.integers(1, 4))
     return st.builds(lambda n, m: assume({"n": n, "m": m}), bounds, bounds)
 
 
@@ -113,7 +113,7 @@ def test_a_contract_has_one_form() -> None:
     assert assume({"n": (3, 2)}) == EVEN and EVEN.tell("n") == "n >= 4, 2 | n"
     assert assume({"n": (1, 1)}) == FREE and FREE.tell("n") == "n >= 1"
     assert assume({"m": (2, 1), "n": (4, 2)}) == assume({"n": (4, 2), "m": (2, 1)})
-    for bad in ((0, 1), (1, 0), (-2, 2)):
+    for bad in ((-1, 1), (1, 0), (-2, 2)):
         with pytest.raises(ValueError, match="n has"):
             assume({"n": bad})
     with pytest.raises(ValueError, match="is none of"):
@@ -137,7 +137,7 @@ def test_the_text_prints_and_reads_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["where {", "where n {", "where n >= 0 {", "where n >= 4, 0 | n {", "where 2 n {"]
+    "wrong", ["where {", "where n {", "where n >= -1 {", "where n >= 4, 0 | n {", "where 2 n {"]
 )
 def test_a_malformed_contract_has_a_place(wrong: str) -> None:
     text = print_graph(squares()).replace('where "a size" >= 3, n >= 4, 2 | n {', wrong)
