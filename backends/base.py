@@ -34,8 +34,8 @@ BROKEN_CONTRACT = Code(
     """A size breaks what the spec assumes of it, and the compiled model relies on.
 
 A size that is known only at run time is at least 1, but for a `batch`, which may be empty. More may be said:
-by `sizes: {n: {least: 4, multiple: 2}}` n is at least 4, and even. A compiled file carries this, and refuses an
-input that does not keep to it.
+by `sizes: {n: {least: 4, multiple: 2}}` n is at least 4, and even. A compiled file carries this, and refuses
+an input that does not keep to it.
 """,
 )
 WRONG_DTYPE = Code(
