@@ -139,7 +139,7 @@ class _Sweep:
 
     def __init__(self, graph: Graph, rules: dict[str, list[Rule]], journal: Journal):
         self.graph, self.rules, self.journal = graph, rules, journal
-        self.build = Builder(graph.name)
+        self.build = Builder(graph.name, graph.contract)
         self.values = [
             self.build.input(port.name, port.type, port.default, port.place) for port in graph.inputs
         ]
