@@ -180,6 +180,41 @@ def checks() -> Graph:
     return closed("solve", lambda x, a, b: {"x": _solve(x, a, b, False)[0]}, x=real(2), a=real(2), b=real(2))
 
 
+def direct() -> Graph:
+    """x = x - (A x - b)/4, one of them with a map that is not linear."""
+
+    def solve(b: Value, bent: bool) -> tuple[Value, ...]:
+        def step(x: Value, b: Value) -> dict[str, Value]:
+            y = fn("tanh", x) if bent else x
+            return {"x": x - (x.builder.op("matvec", const(x, [2, 1], [1, 3]), y) - b) / 4.0}
+
+        def residual(old: Value, x: Value, b: Value) -> dict[str, Value]:
+            gap = x.builder.op("norm", x - old, axes=(-1,))
+            return {"size": gap, "scale": x.builder.op("norm", b, axes=(-1,))}
+
+        held = {"x": real(2), "b": real(2)}
+        regions = [
+            closed("step", lambda k, x, b: step(x, b), k=INT, **held),
+            closed("residual", residual, old=real(2), **held),
+            closed("equation", step, **held),
+        ]
+        build = b.builder
+        given = [build.scalar(1e-6, "float64"), build.scalar(100, "int64"), build.zeros(b.type), b]
+        return build.emit("fix", given, {"states": 1, "solution": 1, "lanes": False, "every": 1}, regions)
+
+    def body(b: Value) -> dict[str, Value]:
+        x, iterations, residual, status = solve(b, False)
+        return {
+            "x": x,
+            "iterations": iterations,
+            "residual": residual,
+            "status": status,
+            "y": solve(b, True)[0],
+        }
+
+    return closed("systems", body, b=real(2))
+
+
 EXAMPLES: dict[str, Callable[[], Graph]] = {
     f.__name__: f
     for f in (
@@ -194,6 +229,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         products,
         sums,
         checks,
+        direct,
     )
 }
 
@@ -201,7 +237,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
 def page(name: str) -> str:
     """Graph before, graph after, and the journal."""
     before, journal = EXAMPLES[name](), Journal()
-    after = pages(PASSES)[name].run(before, Options(reassociate=True, check_every="auto"), journal)
+    after = pages(PASSES)[name].run(before, Options(True, "auto", True), journal)
     lines = [f"fired    {e.rule} at {e.op} in {e.graph}" for e in journal.fired]
     lines += [f"refused  {e.rule} at {e.op} in {e.graph}: {e.reason}" for e in journal.refused]
     lines += [f"shared   {journal.shared}"] if journal.shared else []

@@ -26,7 +26,7 @@ class _Grower:
             kinds += [self.projection, self.undone]
             if self.depth < 2:
                 kinds += [self.call, self.cond, self.scan]
-                kinds += [] if self.smooth else [self.fix, self.repeat]
+                kinds += [] if self.smooth else [self.fix, self.repeat, self.affine]
             made = kinds[self.random.integers(len(kinds))]()
             # Keep entries of moderate size, so that rounding stays comparable.
             self.values.append(fn("tanh", made) if self.random.random() < 0.3 else made)
@@ -147,8 +147,31 @@ class _Grower:
         shape = {"states": 3, "solution": 1, "lanes": False, "every": int(self.random.integers(1, 3))}
         return self.emit("fix", given, [step, residual, equation], **shape)
 
+    def affine(self) -> Value:
+        """x = A x + c, with ‖A‖ = 0.3."""
+        entries = 0.5 * self.build.constant_of(self.matrix()).array  # type: ignore[union-attr]
 
-def random_case(seed: int, count: int = 14, smooth: bool = False) -> Case:
+        def step(x: Value, c: Value) -> dict[str, Value]:
+            return {"x": x.builder.op("matvec", x.builder.constant(entries), x) + c}
+
+        def moved(old: Value, x: Value, c: Value) -> dict[str, Value]:
+            norm = x.builder.op("norm", x - old, axes=(-1,))
+            return {"size": norm, "scale": x.builder.scalar(1.0, "float64")}
+
+        vectors = {"x": real(SIZE), "c": real(SIZE)}
+        regions = [
+            closed("step", lambda k, x, c: step(x, c), k=INT, **vectors),
+            closed("moved", moved, old=real(SIZE), **vectors),
+            closed("equation", step, **vectors),
+        ]
+        given = [self.build.scalar(1e-3, "float64"), self.build.scalar(9, "int64"), self.pick(), self.pick()]
+        found = self.build.emit(
+            "fix", given, {"states": 1, "solution": 1, "lanes": False, "every": 1}, regions
+        )
+        return found[0]
+
+
+def random_case(seed: int, count: int = 18, smooth: bool = False) -> Case:
     """`smooth`: without `while` and `fix`, which need not have a derivative."""
     build = Builder(f"random{seed}")
     inputs = [build.input(name, real(SIZE)) for name in "xyz"]
