@@ -132,6 +132,8 @@ def _passes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--reassociate", action="store_true", help=regroup)
     spaced = "look at the residual every M steps only, or as often as pays: fewer checks, more steps"
     command.add_argument("--check-every", type=_spacing, metavar="M|auto", help=spaced)
+    closed = "replace an iteration by a closed form where its equation is affine with constant coefficients"
+    command.add_argument("--direct", action="store_true", help=closed)
 
 
 def _spacing(text: str) -> Any:
@@ -143,7 +145,7 @@ def _spacing(text: str) -> Any:
 def _options(options: Any) -> Any:
     from banach.compiler.optimisation import Options
 
-    return Options(options.reassociate, options.check_every)
+    return Options(options.reassociate, options.check_every, options.direct)
 
 
 # --- commands ---------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ class Effect(Flag):
     REASSOCIATES = auto()  # rounding
     UNSTABLE_UNDER_REVERSE = auto()  # the derivative: only after `reverse`
     CHANGES_ITERATES = auto()  # the way to a fixed point, and so the number of its steps
+    REPLACES_ITERATION = auto()  # there is no way any more: the solution is written down
 
 
 @dataclass(frozen=True, slots=True)
