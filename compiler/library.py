@@ -40,6 +40,7 @@ class _PageSection(Section):
     where: Mapping | None = None
     facts: Mapping | None = None
     example: Scalar | None = None
+    domain: Scalar | None = None  # the type of what the example is applied to, real[3] if nothing is said
     beyond: Mapping | None = None
 
 
