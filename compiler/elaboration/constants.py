@@ -266,6 +266,44 @@ def _dominance(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     return q.number(worst)
 
 
+def _row_sums(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """The largest Σ|x_i| along the last axis of a tensor that is known before the run, exactly."""
+    array = _stored(thing, context)
+    if array is None or not array.ndim:
+        return ANYTHING
+    rows = array.reshape(-1, array.shape[-1])
+    sums = [sum((abs(Fraction(float(x))) for x in row), Fraction(0)) for row in rows]
+    return q.number(max(sums, default=Fraction(0)))
+
+
+def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether ⟨F(x) - F(y), x - y⟩ >= 0 for all x and y."""
+    map = maps.as_map(thing, span)
+    match map:
+        case Identity():
+            return True
+        case Matrix(Table() as table):
+            array = stored(table, context.scope.precision)
+            if array.shape[0] != array.shape[1]:
+                return None
+            # The symmetric part has no negative eigenvalue; that of a skew matrix is zero, exactly.
+            skew = np.array_equal(array, -array.T)
+            return True if skew or norms.logarithmic_norm(-array).hi <= 0 else None
+        case Scaled(factor, inner):
+            size = measured(factor, context)
+            positive = size is not None and q.compare(">=", size, q.number(0)) is True
+            return True if positive and monotone(inner, context, span) else None
+        case Total(terms):
+            return True if all(monotone(term, context, span) for term in terms) else None
+        case Composed() if _is_gram(map):
+            return True if linear(map.inner, context, span) else None
+        case Adjoint(inner):
+            return monotone(inner, context, span) if linear(inner, context, span) else None
+        case Gradient(function) | Prox(function):
+            return True if context.fact("convex", function, context, span) is True else None
+    return context.fact("monotone", map, context, span)
+
+
 def _stored(thing: Any, context: Context) -> np.ndarray | None:
     """The entries of a tensor as the model holds them; None where they are known only when it runs."""
     if not arithmetic.is_known(thing):
@@ -290,4 +328,6 @@ WORDS: dict[str, Callable[..., Any]] = {
     "entries_of": _entries_of,
     "sum_of_sizes": _sum_of_sizes,
     "dominance": _dominance,
+    "row_sums": _row_sums,
+    "monotone": monotone,
 }

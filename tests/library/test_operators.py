@@ -1,4 +1,7 @@
-"""Every operator's page: linearity, adjoint and facts, against the matrix that it amounts to."""
+"""Every operator's page: linearity, adjoint and facts, against the matrix that it amounts to.
+
+Those that are not linear are affine: they have the matrix of their linear part.
+"""
 
 import numpy as np
 import pytest
@@ -44,7 +47,9 @@ class Probe:
         back = banach.loads(text).compile(to="oracle")
         size, many = int(np.prod(self.shape)), int(np.prod(result.shape))
         units = [e.reshape(self.shape) for e in np.eye(size)]
-        self.matrix = np.stack([forward.run(x=e)["y"].reshape(-1) for e in units], axis=1)
+        origin = forward.run(x=0 * units[0])["y"]
+        assert not origin.any() or self.fact("linear") is not True
+        self.matrix = np.stack([(forward.run(x=e)["y"] - origin).reshape(-1) for e in units], axis=1)
         pulled = [back.run(x=units[0], y=e.reshape(result.shape)) for e in np.eye(many)]
         self.transposes = [
             np.stack([p[name].reshape(-1) for p in pulled], axis=1)
@@ -52,9 +57,8 @@ class Probe:
             if name in ("back", "own")
         ]
         random = np.random.default_rng(0).standard_normal(size)
-        np.testing.assert_allclose(
-            forward.run(x=random.reshape(self.shape))["y"].reshape(-1), self.matrix @ random, atol=1e-12
-        )
+        image = forward.run(x=random.reshape(self.shape))["y"] - origin
+        np.testing.assert_allclose(image.reshape(-1), self.matrix @ random, atol=1e-12)
 
     def fact(self, word: str):
         scope = formulas.context(self.elaborated.scope).about(self.elaborated.graph.inputs[0].type)
@@ -64,7 +68,6 @@ class Probe:
 @pytest.mark.parametrize("page", PAGES)
 def test_it_is_linear_and_its_adjoint_is_its_transpose(page: library.Page) -> None:
     probe = Probe(page)
-    assert probe.fact("linear") is True
     for transpose in probe.transposes:
         np.testing.assert_allclose(transpose, probe.matrix.T, atol=1e-12)
 
@@ -91,3 +94,12 @@ def test_it_is_symmetric_where_it_says_so_with_its_spectrum(page: library.Page) 
     np.testing.assert_allclose(probe.matrix, probe.matrix.T, atol=1e-12)
     values, told = np.linalg.eigvalsh(probe.matrix), probe.fact("spectrum").interval
     assert float(told.lo) <= values[0] + 1e-9 and values[-1] <= float(told.hi) + 1e-9
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_it_is_monotone_where_it_says_so(page: library.Page) -> None:
+    probe = Probe(page)
+    if "monotone" in page.facts:
+        assert probe.fact("monotone") is True
+    if probe.fact("monotone") is True:
+        assert np.linalg.eigvalsh(probe.matrix + probe.matrix.T)[0] >= -1e-12
