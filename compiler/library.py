@@ -56,6 +56,12 @@ class FunctionPage(_PageSection):
     title: ClassVar[str] = "function page"
 
 
+class SchedulePage(_PageSection):
+    """A number for every step k = 0, 1, 2, ..."""
+
+    title: ClassVar[str] = "schedule page"
+
+
 class SolverPage(_PageSection):
     """An iteration with its options, equations, residual, theorems and refutations."""
 
@@ -118,6 +124,7 @@ _MODELS: dict[str, type[_PageSection]] = {
     "operator": OperatorPage,
     "function": FunctionPage,
     "solver": SolverPage,
+    "schedule": SchedulePage,
 }
 
 

@@ -1,5 +1,7 @@
 """The constants of theorems, attacked by plain numpy runs, and the answers of examples by other programs."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -78,7 +80,7 @@ def test_the_last_iterate_of_extragradient(gain: float) -> None:
 
 def iterates(name: str, H: np.ndarray, b: np.ndarray, count: int) -> list[tuple[float, np.ndarray]]:
     """(q^k, x_k) for the iterates of a page with the matrix H, in float64, from 0."""
-    n = len(b)
+    n = H.shape[1]
     text = f"""
 banach: 1
 precision: float64
@@ -118,10 +120,33 @@ def test_the_bound_of_a_linear_solver_is_kept(name: str, seed: int) -> None:
             assert np.linalg.norm(b - H @ x) <= 2 * power * np.linalg.norm(b) + 1e-12
 
 
+def test_gauss_seidel_has_no_better_factor() -> None:
+    """The first step from the error (1, 1) leaves half of it, which is the dominance of this matrix."""
+    ((power, x),) = iterates("gauss_seidel", np.array([[1, -0.5], [-0.5, 1]]), np.array([0.5, 0.5]), 2)
+    assert power == 0.5 and np.abs(x - 1).max() == 0.5
+
+
+def test_cgls_keeps_its_bound() -> None:
+    for power, x in iterates("cgls", A, B, 4):
+        c = np.linalg.cond(A)
+        first = np.linalg.norm(A.T @ B)
+        assert np.linalg.norm(A.T @ (B - A @ x)) <= 2 * c * power * first * (1 + 1e-9) + 1e-12
+        least = np.linalg.lstsq(A, B, rcond=None)[0]
+        gap = np.linalg.norm(A @ (x - least))
+        assert gap <= 2 * power * np.linalg.norm(A @ least) * (1 + 1e-9) + 1e-12
+    found = banach.loads(library.find("cgls").section.example.text).check().certificates["x"]
+    exact = (np.linalg.cond(A) - 1) / (np.linalg.cond(A) + 1)
+    least = int(np.ceil(np.log(1e-5 / (2 * np.linalg.cond(A))) / np.log(exact)))
+    assert found.upper_factor == pytest.approx(exact, rel=1e-6) and least <= found.iterations <= least + 1
+
+
 def test_peaceman_rachford_keeps_its_factor() -> None:
-    """z ← R_g R_f z with f = ½ l x² in its steepest or flattest direction, and R_g = ±I: the worst cases."""
-    for curvatures, step in (((1, 4), 0.5), ((0.2, 3), 1.0), ((1, 1), 0.5)):
-        mu, L = curvatures
-        factor = max((step * L - 1) / (step * L + 1), (1 - step * mu) / (1 + step * mu))
-        for curvature in curvatures:
-            assert abs(2 / (1 + step * curvature) - 1) <= factor + 1e-12
+    """Where the soft threshold is a translation, the reflection in f alone moves z: at its factor."""
+    text = library.find("peaceman_rachford").section.example.text
+    model = banach.loads(text.replace("banach: 1\n", "banach: 1\nprecision: float64\n", 1))
+    q = model.check().certificates["x"].upper_factor
+    compiled = model.compile(to="oracle")
+    steps = [compiled.run({"x.max_iterations": k, "x.tolerance": 1e-300})["x"] for k in range(12)]
+    apart = [np.linalg.norm(x - np.array([0.5, -1.5, 0])) for x in steps]  # of x = (z + step b)/(1 + step)
+    ratios = [after / before for before, after in pairwise(apart)]
+    assert max(ratios) <= q * (1 + 1e-9) and ratios[-1] >= q * (1 - 1e-6)
