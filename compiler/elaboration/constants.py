@@ -5,7 +5,7 @@ A linear map's Lipschitz constant is its norm. What a page of the library states
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -78,7 +78,7 @@ def lipschitz(thing: Any, context: Context, span: Span | None) -> q.Quantity:
         case Composed(outer, inner):
             if _is_gram(map):
                 return q.combine("**", lipschitz(inner, context, span), q.number(2))
-            both = q.combine("*", lipschitz(outer, context, span), lipschitz(inner, context, span))
+            both = q.combine("*", _of_outer(outer, inner, context, span), lipschitz(inner, context, span))
             return at_most(both)
         case Total(terms):
             total = lipschitz(terms[0], context, span)
@@ -109,6 +109,42 @@ def hull(low: q.Quantity, high: q.Quantity) -> q.Quantity:
         return q.unknown("a number between unlike ones")
     interval = Interval.between(low.interval.lo, high.interval.hi)
     return q.Quantity(interval, ["hull", low.tree, high.tree], low.unit)
+
+
+def _of_outer(outer: Map, inner: Map, context: Context, span: Span | None) -> q.Quantity:
+    """The constant of a map on the results of another, whose type need not be that of the unknown.
+
+    The sum of n numbers has the constant √n: what is bounded by its graph is bounded at the type it is given.
+    """
+    leaves = list(_leaves(outer))
+    if context.domain is None or not any(_by_formula(leaf) for leaf in leaves):
+        return lipschitz(outer, context, span)
+    if any(isinstance(leaf, Adjoint) and _by_formula(leaf.map) for leaf in leaves):
+        return ANYTHING  # the adjoint of a formula is about the type of the unknown, and the formula is not
+    graph, _ = maps.graph_of(inner, [context.domain], context, span)
+    return lipschitz(outer, context.about(graph.output_types[0]), span)
+
+
+def _leaves(map: Map) -> Iterator[Map]:
+    """The maps that sums, multiples and compositions are made of."""
+    match map:
+        case Scaled(_, inner):
+            yield from _leaves(inner)
+        case Total(terms):
+            for term in terms:
+                yield from _leaves(term)
+        case Composed(outer, inner):
+            yield from _leaves(outer)
+            yield from _leaves(inner)
+        case _:
+            yield map
+
+
+def _by_formula(map: Map) -> bool:
+    """Whether a map's constant is read off its graph."""
+    if isinstance(map, Operator):
+        return "lipschitz" not in map.page.facts
+    return not isinstance(map, Identity | Matrix | Gradient | Prox | Adjoint)
 
 
 def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:

@@ -83,6 +83,11 @@ def test_an_option_inside_on_and_outside_its_boundary(
         ("picard(T)", "T(x): x + 0.5 * tanh(x)", "1 + L exceeds 1"),
         ("picard(T)", "T(x): relu([[2, 4], [-1, -2]] @ x + [1, 0])", "spectral radius 0, norm 5"),
         ("picard(T)", "T(x): x * x", "no global constant"),
+        (
+            "picard(T)",
+            "S(y): 0.2 * sum(y) * [1, 1]\n  T: compose(S, transpose([[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]))",
+            "the sum of five numbers, not of two: x becomes (x_0, x_0)",
+        ),
         ("picard(T)", "T(x): 0.6 * sin(x) + 0.6 * cos(x)", "the sum of both gains is beyond 1"),
         ("fista(h, g)", "F(x): tanh(x)\n  h: least_squares(F, b)", "not convex: F is not linear"),
         ("gradient_descent(h)", "h: quadratic([[1, 0], [0, -1]], b)", "indefinite"),
