@@ -150,3 +150,22 @@ def test_peaceman_rachford_keeps_its_factor() -> None:
     apart = [np.linalg.norm(x - np.array([0.5, -1.5, 0])) for x in steps]  # of x = (z + step b)/(1 + step)
     ratios = [after / before for before, after in pairwise(apart)]
     assert max(ratios) <= q * (1 + 1e-9) and ratios[-1] >= q * (1 - 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "start", "why"),
+    [
+        ("jacobi(H, H)", "zeros(2, 2)", "the diagonal would divide columns, not rows"),
+        ("value_iteration([[1], [1]], [[[0.5]], [[0.5]]])", "zeros(2)", "one chance would be taken twice"),
+    ],
+)
+def test_what_would_be_stretched_is_refused(method: str, start: str, why: str) -> None:
+    text = f"""
+banach: 1
+parameters: {{H: [[4, 1], [0.1, 0.2]]}}
+solve:
+  x: {{method: "{method}", start: "{start}", stop: {{residual: 1e-6, most: 100}}}}
+outputs: {{x: x}}
+"""
+    with pytest.raises(banach.SpecError, match=r"B202.*reshape"):
+        banach.loads(text)
