@@ -26,7 +26,7 @@ _UNSPOKEN = {
     "add", "subtract", "multiply", "divide", "power", "less", "less_equal", "equal", "and", "or", "not",
     "negate", "constant", "extent", "cast", "count", "broadcast", "reshape", "transpose", "slice", "sum",
     "norm", "reduce_max", "reduce_min", "threefry", "uniform", "normal", "select", "matvec", "matmul",
-    "soft_threshold", "stop_gradient", "semiring_matmul", "semiring_sum",
+    "soft_threshold", "stop_gradient", "within", "semiring_matmul", "semiring_sum",
 }  # fmt: skip
 # Attributes that may be left out.
 _DEFAULTS: Mapping[str, Any] = {
