@@ -87,7 +87,12 @@ def speak(
         )
     for argument in arguments:
         if not arithmetic.is_tensor(argument):
-            raise refuse(WRONG_KIND, f"`{name}` does not take {describe(argument)}", span)
+            raise refuse(
+                WRONG_KIND,
+                f"`{name}` does not take {describe(argument)}",
+                span,
+                fix="give it a tensor, a table or a number",
+            )
     rank = arithmetic.type_of(arguments[0], context.scope).rank
     attributes = {key: _attribute(name, key, keywords.get(key), rank, context, span) for key in wanted}
     if name in ("solve", "solve_triangular") and arithmetic.type_of(arguments[1], context.scope).rank == 1:
