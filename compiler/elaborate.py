@@ -296,10 +296,20 @@ class _Elaborator:
 
     def _output(self, node: Node) -> Any:
         if not isinstance(node, Scalar):
-            raise refuse(WRONG_KIND, "an output is one formula", node.span)
+            raise refuse(
+                WRONG_KIND,
+                "an output is one formula",
+                node.span,
+                fix="write `x: x`, one formula for each output",
+            )
         thing = self.context.evaluate(parse(node), self.names, self.context)
         if not arithmetic.is_tensor(thing):
-            raise refuse(WRONG_KIND, f"an output is a tensor, not {describe(thing)}", node.span)
+            raise refuse(
+                WRONG_KIND,
+                f"an output is a tensor, not {describe(thing)}",
+                node.span,
+                fix="apply the map, or name a tensor",
+            )
         return self.scope.value(thing, place=node.span)
 
     # --- mistakes -----------------------------------------------------------------------------------------

@@ -192,7 +192,8 @@ class Builder:
 
     def zeros(self, type: TensorType) -> Value:
         """The zero of a type."""
-        return self.op("broadcast", self.scalar(0, type.dtype), shape=type.shape)
+        zero = self.op("broadcast", self.scalar(0, type.dtype), shape=type.shape)
+        return zero if zero.type.space == type.space else self.op("within", zero, space=type.space)
 
     def op(self, name: str, *operands: Value, place: Span | None = None, **attributes: Any) -> Value:
         """Adds an operation with one result."""

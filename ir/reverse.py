@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from banach.ir.graph import Builder, Graph, Op, Value, prune, unused
 from banach.ir.primitive import NotDifferentiable, page
 from banach.ir.primitives.regions import RegionOp
+from banach.ir.primitives.space import within
 from banach.ir.span import Span
 
 
@@ -76,7 +77,7 @@ def _backwards(
         raise NoDerivative(str(refusal), op.place) from None
     for value, cotangent in zip(op.operands, leaving, strict=True):
         if cotangent is not None and values[value].type.is_float:
-            _add(flow, value, cotangent)
+            _add(flow, value, within(cotangent, values[value].type.space))
 
 
 def _add(flow: dict[int, Value], value: int, cotangent: Value) -> None:

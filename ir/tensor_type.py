@@ -9,6 +9,7 @@ from banach.ir.dims import Size
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 INTEGERS = ("int64", "int32")
+EUCLIDEAN = "euclidean"
 DTYPES = (*FLOATS, *INTEGERS, "bool")
 
 # Unit roundoff of each float dtype: half the distance from 1 to the next number.
@@ -25,7 +26,7 @@ class TensorType:
 
     dtype: str
     shape: tuple[Size, ...] = ()
-    space: str = "euclidean"
+    space: str = EUCLIDEAN
 
     @property
     def rank(self) -> int:
@@ -42,10 +43,13 @@ class TensorType:
     def with_dtype(self, dtype: str) -> "TensorType":
         return replace(self, dtype=dtype)
 
+    def with_space(self, space: str) -> "TensorType":
+        return replace(self, space=space)
+
     def __str__(self) -> str:
         inner = ", ".join(map(str, self.shape))
         text = f"{self.dtype}[{inner}]" if self.shape else self.dtype
-        return text if self.space == "euclidean" else f"{text}@{self.space}"
+        return text if self.space == EUCLIDEAN else f"{text}@{self.space}"
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -77,6 +81,20 @@ def same_dtype(types: Sequence[TensorType]) -> str:
     if len(dtypes) != 1:
         raise TypeMismatch(f"the dtypes {' and '.join(dtypes)} differ")
     return next(iter(dtypes))
+
+
+def same_space(types: Sequence[TensorType]) -> str:
+    """The one space that operands share. TypeMismatch if two are named.
+
+    Euclidean coordinates go with every space, and so does a number, which has no direction: x / norm(y) is
+    in the space of x.
+    """
+    ranked = [t for t in types if t.shape and t.space != EUCLIDEAN]
+    spaces = {t.space: t for t in reversed(ranked or types) if t.space != EUCLIDEAN}
+    if len(spaces) > 1:
+        first, second, *_ = reversed(spaces.values())
+        raise TypeMismatch(f"the spaces {first.space} and {second.space} differ: {first} against {second}")
+    return next(iter(spaces), EUCLIDEAN)
 
 
 def _show(shape: tuple[Size, ...]) -> str:

@@ -45,7 +45,12 @@ def binary(op: str, left: Any, right: Any, scope: Scope, span: Span | None) -> A
         return apply("not", [binary("==", left, right, scope, span)], scope, span)
     for side in (left, right):
         if not is_tensor(side):
-            raise refuse(WRONG_KIND, f"`{op}` does not take {describe(side)}", span)
+            raise refuse(
+                WRONG_KIND,
+                f"`{op}` does not take {describe(side)}",
+                span,
+                fix="apply a map to a tensor first, `F(x)`",
+            )
     exact = _exact(op, left, right)
     if exact is not None:
         return exact
@@ -93,21 +98,26 @@ def apply(name: str, operands: Sequence[Any], scope: Scope, span: Span | None, *
         return Tensor(scope.build.op(name, *values, place=span, **attributes))
     except TypeMismatch as mismatch:
         notes = tuple(_origins(operands, scope))
-        fix = "make the shapes agree: the notes show where they come from" if notes else ""
+        fix = "make the shapes agree" + (": the notes show where they come from" if notes else "")
         raise SpecError([Diagnostic(WRONG_SHAPE, str(mismatch), span, fix=fix, notes=notes)]) from None
     except ValueError as wrong:
-        raise refuse(WRONG_KIND, str(wrong), span) from None
+        raise refuse(WRONG_KIND, str(wrong), span, fix="write a value that the operation takes") from None
 
 
 def _origins(operands: Sequence[Any], scope: Scope) -> Iterator[tuple[Span, str]]:
     """Where operands come from: the definition of one that has a name, the formula that makes another."""
     for operand in operands:
         label = operand.label if isinstance(operand, Table | Tensor) else ""
-        place = scope.places.get(label)
-        if place is None and isinstance(operand, Tensor):
-            place = operand.value.builder.place_of(operand.value)
+        known = place = scope.places.get(label)
+        if isinstance(operand, Tensor):
+            build = operand.value.builder
+            # A state bears its page's name, which may be that of something else in the spec.
+            is_input = any(value.id == operand.value.id for value in build.inputs)
+            own = build.place_of(operand.value)
+            place = own if own and (is_input or known is None) else known
         if place is not None:
-            yield place, f"{f'`{label}`' if label else 'this'} is {type_of(operand, scope)}"
+            told = f"`{label}`" if label and place == known else "this"
+            yield place, f"{told} is {type_of(operand, scope)}"
 
 
 def leader_for(operand: Any, leader: TensorType | None) -> TensorType | None:
@@ -148,7 +158,10 @@ def bound(type: TensorType, span: Span | None) -> None:
         entries *= bind(size, {})  # sizes of tables are numbers
     if entries > _LARGEST_TABLE:
         raise refuse(
-            WRONG_SHAPE, f"a table of {entries:,} entries is too large to be made before the run", span
+            WRONG_SHAPE,
+            f"a table of {entries:,} entries is too large to be made before the run",
+            span,
+            fix="make it smaller, or an input of the model",
         )
 
 

@@ -53,7 +53,12 @@ def _by_method(
         raise refuse(WRONG_ARGUMENTS, "a solve needs a start", span, fix="add `start: zeros(n)`")
     start = context.evaluate(parse(method.start), spec, context)
     if not arithmetic.is_tensor(start):
-        raise refuse(WRONG_KIND, f"the start is {describe(start)}, not a tensor", method.start.span)
+        raise refuse(
+            WRONG_KIND,
+            f"the start is {describe(start)}, not a tensor",
+            method.start.span,
+            fix="write `start: zeros(n)`, say",
+        )
     context = context.about(arithmetic.type_of(start, context.scope))
     names = Environment({**dict(zip(page.parameters, solver.arguments)), "start": start})
     places = {"start": method.start.span, "method": method.method.span}
@@ -73,6 +78,7 @@ def _by_method(
         tolerance=tolerance,
         most=most,
         place=method.method.span,
+        start=method.start.span,
     )
     return Claim(found, page, names, context, recipe, solve(recipe, context), places)
 

@@ -63,7 +63,12 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
                 raise refuse(UNKNOWN_NAME, f"there is no new value of `{name}` here", span, fix=fix)
             return found
         case syntax.Hole(span):
-            raise refuse(WRONG_KIND, "a hole `_` stands only among the arguments of a map", span)
+            raise refuse(
+                WRONG_KIND,
+                "a hole `_` stands only among the arguments of a map",
+                span,
+                fix="give the argument a name",
+            )
         case syntax.Unary(op, operand, span):
             return _unary(op, evaluate(operand, names, context), context, span)
         case syntax.Binary(op, left, right, span):
@@ -87,7 +92,7 @@ def evaluate(node: syntax.Node, names: Environment, context: Context) -> Any:
                 return evaluate(then if chosen.value else otherwise, names, context)
             first, second = evaluate(then, names, context), evaluate(otherwise, names, context)
             return _choose(chosen, first, second, context, span)
-    raise refuse(WRONG_KIND, "this has no meaning here", node.span)
+    raise refuse(WRONG_KIND, "this has no meaning here", node.span, fix="write a formula")
 
 
 def _name(id: str, span: Span, names: Environment) -> Any:
@@ -143,7 +148,12 @@ def _unary(op: str, operand: Any, context: Context, span: Span) -> Any:
 
 def _apply(name: str, operand: Any, context: Context, span: Span) -> Any:
     if not is_tensor(operand):
-        raise refuse(WRONG_KIND, f"`{name}` does not take {describe(operand)}", span)
+        raise refuse(
+            WRONG_KIND,
+            f"`{name}` does not take {describe(operand)}",
+            span,
+            fix="give it a tensor, a table or a number",
+        )
     return arithmetic.apply(name, [operand], context.scope, span)
 
 
@@ -156,7 +166,12 @@ def _binary(op: str, left: Any, right: Any, context: Context, span: Span) -> Any
     if op == "@":
         return maps.times(left, right, context, span)
     if op not in arithmetic.PRIMITIVE:
-        raise refuse(WRONG_KIND, f"`{op}` is for sizes and whole numbers that are known before the run", span)
+        raise refuse(
+            WRONG_KIND,
+            f"`{op}` is for sizes and whole numbers that are known before the run",
+            span,
+            fix="use it on sizes, or write `/`",
+        )
     return arithmetic.binary(op, left, right, context.scope, span)
 
 
@@ -197,7 +212,12 @@ def _of_maps(op: str, left: Any, right: Any, context: Context, span: Span) -> An
     if op in ("*", "/") and is_tensor(right) and isinstance(left, Map):
         factor = right if op == "*" else arithmetic.binary("/", maps.ONE, right, context.scope, span)
         return maps.scale(factor, left)
-    raise refuse(WRONG_KIND, f"`{op}` does not take {describe(left)} and {describe(right)}", span)
+    raise refuse(
+        WRONG_KIND,
+        f"`{op}` does not take {describe(left)} and {describe(right)}",
+        span,
+        fix="apply the map to a tensor, or compose maps by `@`",
+    )
 
 
 def _call(node: syntax.Call, names: Environment, context: Context) -> Any:
@@ -208,7 +228,12 @@ def _call(node: syntax.Call, names: Environment, context: Context) -> Any:
     if isinstance(called, library.Page):
         return instantiate(called, node, names, context)
     if not is_map(called):
-        raise refuse(WRONG_KIND, f"{describe(called)} cannot be called", node.function.span)
+        raise refuse(
+            WRONG_KIND,
+            f"{describe(called)} cannot be called",
+            node.function.span,
+            fix="call a map, or write `*` to multiply",
+        )
     if node.keywords:
         raise refuse(WRONG_ARGUMENTS, "a map takes its arguments by place", node.keywords[0][1].span)
     map = maps.as_map(called, span)
@@ -273,7 +298,12 @@ def _choose(condition: Any, then: Any, otherwise: Any, context: Context, span: S
         return Several(tuple(_choose(condition, a, b, context, span) for a, b in pairs))
     for side in (condition, then, otherwise):
         if not is_tensor(side):
-            raise refuse(WRONG_KIND, f"`if` does not take {describe(side)}", span)
+            raise refuse(
+                WRONG_KIND,
+                f"`if` does not take {describe(side)}",
+                span,
+                fix="choose between tensors by a truth value",
+            )
     return arithmetic.apply("select", [condition, then, otherwise], context.scope, span)
 
 
@@ -281,7 +311,12 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
     """A map applied to its arguments."""
     for argument in arguments:
         if not is_tensor(argument):
-            raise refuse(WRONG_KIND, f"a map does not take {describe(argument)}", span)
+            raise refuse(
+                WRONG_KIND,
+                f"a map does not take {describe(argument)}",
+                span,
+                fix="give it a tensor, a table or a number",
+            )
     return maps.apply(map, arguments, context, span)
 
 

@@ -18,10 +18,17 @@ def index(base: Any, items: Sequence[Any], names: Environment, context: Context,
     if isinstance(base, Several) and len(items) == 1:
         return _part(base, context.evaluate(items[0], names, context), span)
     if not arithmetic.is_tensor(base):
-        raise refuse(WRONG_KIND, f"{describe(base)} has no entries to choose from", span)
+        raise refuse(
+            WRONG_KIND, f"{describe(base)} has no entries to choose from", span, fix="choose from a tensor"
+        )
     type = arithmetic.type_of(base, context.scope)
     if len(items) > type.rank:
-        raise refuse(WRONG_KIND, f"{type} has {type.rank} axes, not {len(items)}", span)
+        raise refuse(
+            WRONG_KIND,
+            f"{type} has {type.rank} axes, not {len(items)}",
+            span,
+            fix="write at most one place for every axis",
+        )
     result, dropped = base, []
     for position, item in enumerate(items):
         axis, size = position - type.rank, type.shape[position]
@@ -67,12 +74,22 @@ def sizes_of(x: Any, context: Context) -> Several:
 def _part(several: Several, place: Any, span: Span) -> Any:
     if isinstance(place, Number) and place.value.denominator == 1 and 0 <= place.value < len(several.items):
         return several.items[int(place.value)]
-    raise refuse(WRONG_KIND, f"there are {len(several.items)} things, counted from 0", span)
+    raise refuse(
+        WRONG_KIND,
+        f"there are {len(several.items)} things, counted from 0",
+        span,
+        fix="write a place among them",
+    )
 
 
 def _bounds(item: syntax.Slice, size: Size, names: Environment, context: Context) -> tuple[Size, Size]:
     if item.step is not None:
-        raise refuse(WRONG_KIND, "a slice with a step is not supported", item.span)
+        raise refuse(
+            WRONG_KIND,
+            "a slice with a step is not supported",
+            item.span,
+            fix="write the slice without a step",
+        )
     start = (
         0
         if item.start is None

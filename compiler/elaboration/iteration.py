@@ -46,6 +46,7 @@ class Recipe:
     tolerance: Fraction
     most: int
     place: Span
+    start: Span | None = None  # where a spec says what a page's states start from
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ def _ordered(recipe: Recipe) -> Formulas:
     return tuple(sorted(recipe.state, key=lambda pair: told.index(pair[0]) if pair[0] in told else len(told)))
 
 
+def _starts(recipe: Recipe) -> dict[str, Span]:
+    """Where each state starts, in the user's text."""
+    return {name: recipe.start or formula.span for name, formula in recipe.state}
+
+
 def _limits(recipe: Recipe, scope: Scope) -> tuple[Value, Value]:
     """Tolerance and largest number of iterations: inputs of the model, with defaults."""
     outer = scope
@@ -124,7 +130,8 @@ def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Reg
     scope = context.scope.inner(f"{recipe.name}.step")
     inner = context.within(scope)
     counter = scope.build.input("k", TensorType("int64"))
-    states = {name: scope.build.input(name, type) for name, type in types.items()}
+    places = _starts(recipe)
+    states = {name: scope.build.input(name, type, place=places[name]) for name, type in types.items()}
     known: dict[str, Any] = {name: Tensor(value, name) for name, value in states.items()}
     known["k"] = Pending(lambda: Tensor(scope.build.op("cast", counter, dtype=scope.precision)), RuntimeError)
     names = _names(recipe, known, inner)
@@ -133,14 +140,15 @@ def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Reg
         names.known[f"{name}'"] = pending(f"{name}'", formula, names, inner)
     outputs = {}
     for name, type in types.items():
-        outputs[name] = fitted(name, names.find(f"{name}'"), type, updates[name].span, scope)
+        outputs[name] = fitted(name, names.find(f"{name}'"), type, updates[name].span, scope, places[name])
     return scope, [counter, *states.values()], outputs
 
 
 def _residual(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Region:
     scope = context.scope.inner(f"{recipe.name}.residual")
     inner = context.within(scope)
-    old = {name: scope.build.input(name, type) for name, type in types.items()}
+    places = _starts(recipe)
+    old = {name: scope.build.input(name, type, place=places[name]) for name, type in types.items()}
     new = {name: scope.build.input(f"{name}'", type) for name, type in types.items()}
     known: dict[str, Any] = {name: Tensor(value, name) for name, value in old.items()}
     known |= {f"{name}'": Tensor(value) for name, value in new.items()}
@@ -153,17 +161,23 @@ def _residual(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
 def _number(formula: syntax.Node, names: Environment, context: Context) -> Value:
     thing = context.evaluate(formula, names, context)
     if not arithmetic.is_tensor(thing) or arithmetic.type_of(thing, context.scope).shape:
-        raise refuse(WRONG_KIND, f"a residual is one number, not {describe(thing)}", formula.span)
+        raise refuse(
+            WRONG_KIND,
+            f"a residual is one number, not {describe(thing)}",
+            formula.span,
+            fix="take its size, `norm(x' - x)` say",
+        )
     return context.scope.value(thing, place=formula.span)
 
 
 def _equation(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Region:
     scope = context.scope.inner(f"{recipe.name}.equation")
     inner = context.within(scope)
-    solution = {name: scope.build.input(name, types[name]) for name, _ in recipe.equation}
+    places = _starts(recipe)
+    solution = {name: scope.build.input(name, types[name], place=places[name]) for name, _ in recipe.equation}
     names = _names(recipe, {name: Tensor(value, name) for name, value in solution.items()}, inner)
     outputs = {}
     for name, formula in recipe.equation:
         thing = context.evaluate(formula, names, inner)
-        outputs[name] = fitted(name, thing, types[name], formula.span, scope)
+        outputs[name] = fitted(name, thing, types[name], formula.span, scope, places[name])
     return scope, list(solution.values()), outputs

@@ -40,7 +40,9 @@ def as_map(thing: Any, span: Span | None) -> Map:
         return thing
     if arithmetic.is_matrix(thing):
         return Matrix(thing)
-    raise refuse(WRONG_KIND, f"a map is wanted here, not {describe(thing)}", span)
+    raise refuse(
+        WRONG_KIND, f"a map is wanted here, not {describe(thing)}", span, fix="give a map, or a matrix"
+    )
 
 
 def add(left: Any, right: Any, span: Span | None) -> Map:
@@ -123,7 +125,7 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
             return _from_page(map, "returns", [x], context, span)
         case Function():
             return _from_page(map, "value", [x], context, span)
-    raise refuse(WRONG_KIND, f"{describe(map)} cannot be applied", span)
+    raise refuse(WRONG_KIND, f"{describe(map)} cannot be applied", span, fix="apply a map, or a matrix")
 
 
 def times(matrix: Any, x: Any, context: Context, span: Span | None) -> Any:
@@ -132,7 +134,12 @@ def times(matrix: Any, x: Any, context: Context, span: Span | None) -> Any:
     left, right = arithmetic.type_of(matrix, scope), arithmetic.type_of(x, scope)
     if left.rank < 2 or right.rank < 1:
         message = f"`@` takes a matrix, and a vector or a matrix, not {describe(matrix)} and {describe(x)}"
-        raise refuse(WRONG_KIND, message, span)
+        raise refuse(
+            WRONG_KIND,
+            message,
+            span,
+            fix="`x * y` multiplies entry by entry, `dot(x, y)` is the inner product",
+        )
     name = "matvec" if right.rank == 1 and left.rank == 2 else "matmul"
     return arithmetic.apply(name, [matrix, x], scope, span)
 
@@ -169,7 +176,12 @@ def _from_page(
     """One of the formulas of a page, with the page's own arguments and `where` in view."""
     page = map.page
     if formula not in page.formulas:
-        raise refuse(WRONG_KIND, f"the {page.kind} {page.name} has no {formula}", span)
+        raise refuse(
+            WRONG_KIND,
+            f"the {page.kind} {page.name} has no {formula}",
+            span,
+            fix="see `banach explain` for what it has",
+        )
     parameters, body = page.formulas[formula]
     names = map.names.inner(dict(zip(parameters, arguments)))
     return context.evaluate(body, names, context)
@@ -205,7 +217,12 @@ def graph_of(
     arguments = [Tensor(inner.build.input(f"x.{i}", type)) for i, type in enumerate(types)]
     result = context.apply(map, arguments, context.within(inner), span)
     if not arithmetic.is_tensor(result):
-        raise refuse(WRONG_KIND, f"this map gives {describe(result)}, not a tensor", span)
+        raise refuse(
+            WRONG_KIND,
+            f"this map gives {describe(result)}, not a tensor",
+            span,
+            fix="let the map return a tensor",
+        )
     value = inner.value(result, place=span)
     return prune(inner.build.finish({"y": value})), [outer for outer, _ in inner.captured.values()]
 
@@ -219,11 +236,21 @@ def _pull_back(
     graph, captures = graph_of(map, [v.type for v in values], context, span)
     (result,) = graph.output_types
     if cotangent is None and result.shape:
-        raise refuse(WRONG_KIND, f"a gradient is of a map to numbers; this one gives {result}", span)
+        raise refuse(
+            WRONG_KIND,
+            f"a gradient is of a map to numbers; this one gives {result}",
+            span,
+            fix="take the gradient of a number, `sum(F(x))` say",
+        )
     try:
         derivative = reverse(graph)
     except NoDerivative as refusal:
-        raise refuse(WRONG_KIND, f"this has no derivative: {refusal}", refusal.place or span) from None
+        raise refuse(
+            WRONG_KIND,
+            f"this has no derivative: {refusal}",
+            refusal.place or span,
+            fix="leave that operation out, or `stop_gradient` its argument",
+        ) from None
     seed = scope.build.scalar(1, result.dtype) if cotangent is None else scope.value(cotangent, place=span)
     wanted = [v for v in values if v.type.is_float]
     used = _restrict(derivative, len(wanted))

@@ -54,7 +54,7 @@ def judge(node: syntax.Node, names: Environment, context: Context) -> Judgement:
         return Judgement(text, q.compare(node.op, left, right), node.op, left, right, subject)
     holds = _meaning(node, names, context)
     if holds not in (True, False, None):
-        raise refuse(WRONG_KIND, f"`{text}` is no condition", node.span)
+        raise refuse(WRONG_KIND, f"`{text}` is no condition", node.span, fix="write a comparison")
     return Judgement(text, holds, origin="library")
 
 
@@ -63,7 +63,9 @@ def quantity(node: syntax.Node, names: Environment, context: Context) -> q.Quant
     found = _meaning(node, names, context)
     measured = constants.measured(found, context)
     if measured is None:
-        raise refuse(WRONG_KIND, f"`{to_text(node)}` is no number", node.span)
+        raise refuse(
+            WRONG_KIND, f"`{to_text(node)}` is no number", node.span, fix="write a number, or a fact"
+        )
     return measured
 
 
@@ -97,7 +99,12 @@ def _meaning(node: syntax.Node, names: Environment, context: Context) -> Meaning
             return _meaning(then if holds else otherwise, names, context)
         case syntax.Call(syntax.Name(word), arguments):
             return _word(word, arguments, names, context, node.span)
-    raise refuse(WRONG_KIND, f"`{to_text(node)}` has no meaning in a theorem", node.span)
+    raise refuse(
+        WRONG_KIND,
+        f"`{to_text(node)}` has no meaning in a theorem",
+        node.span,
+        fix="write numbers, facts and comparisons",
+    )
 
 
 def _both(op: str, a: bool | None, b: bool | None) -> bool | None:

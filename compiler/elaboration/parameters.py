@@ -77,7 +77,12 @@ def _listed(node: Sequence) -> Table:
     try:
         return Table(np.asarray(numbers(node), np.float64))
     except ValueError:
-        raise refuse(WRONG_SHAPE, "the lists in this list are of different lengths", node.span) from None
+        raise refuse(
+            WRONG_SHAPE,
+            "the lists in this list are of different lengths",
+            node.span,
+            fix="give every row as many numbers",
+        ) from None
 
 
 def _value(section: Parameter, names: Environment, context: Context, folder: Path | None) -> Any:

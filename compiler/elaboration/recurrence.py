@@ -31,7 +31,8 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
     start = {n: initial(n, formula, names, context) for n, formula in states}
     inner = scope.inner(f"{name}.step")
     within = context.within(inner)
-    own = {n: inner.build.input(n, value.type) for n, value in start.items()}
+    places = {n: formula.span for n, formula in states}
+    own = {n: inner.build.input(n, value.type, place=places[n]) for n, value in start.items()}
     entry = {n: inner.build.input(n, _entry(value)) for n, value in rows.items()}
     known: dict[str, Any] = {n: Tensor(value, n) for n, value in (own | entry).items()}
     local = names.inner(known)
@@ -40,7 +41,8 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
     for n, formula in updates:
         local.known[f"{n}'"] = pending(f"{n}'", formula, local, within)
     outputs = {
-        n: fitted(n, local.find(f"{n}'"), v.type, dict(updates)[n].span, inner) for n, v in own.items()
+        n: fitted(n, local.find(f"{n}'"), v.type, dict(updates)[n].span, inner, places[n])
+        for n, v in own.items()
     }
     given = {n: _given(n, formula, local, within) for n, formula in library.table(section.gives)}
     region = (inner, [*own.values(), *entry.values()], outputs | {f"given.{n}": v for n, v in given.items()})
@@ -63,7 +65,7 @@ def _sequence(name: str, formula: syntax.Node, names: Environment, context: Cont
     thing = context.evaluate(formula, names, context)
     if not arithmetic.is_tensor(thing) or not arithmetic.type_of(thing, context.scope).shape:
         message = f"a scan runs over the first axis of a tensor; `{name}` is {describe(thing)}"
-        raise refuse(WRONG_KIND, message, formula.span)
+        raise refuse(WRONG_KIND, message, formula.span, fix="give a tensor whose first axis is the steps")
     return context.scope.value(thing, place=formula.span)
 
 
@@ -100,7 +102,12 @@ def _check_equations(section: Recurrence, states: dict[str, Any], updates: dict[
 def _given(name: str, formula: syntax.Node, names: Environment, context: Context) -> Value:
     thing = context.evaluate(formula, names, context)
     if not arithmetic.is_tensor(thing):
-        raise refuse(WRONG_KIND, f"`{name}` is {describe(thing)}, not a tensor", formula.span)
+        raise refuse(
+            WRONG_KIND,
+            f"`{name}` is {describe(thing)}, not a tensor",
+            formula.span,
+            fix="write a formula that gives a tensor",
+        )
     return context.scope.value(thing, place=formula.span)
 
 

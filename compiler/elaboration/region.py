@@ -9,6 +9,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import RECURSIVE, WRONG_KIND, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Environment, Pending, describe
+from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Builder, Graph, Value, prune
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
@@ -22,7 +23,10 @@ def initial(name: str, formula: syntax.Node, names: Environment, context: Contex
     thing = context.evaluate(formula, names, context)
     if not arithmetic.is_tensor(thing):
         raise refuse(
-            WRONG_KIND, f"the state `{name}` starts as {describe(thing)}, not as a tensor", formula.span
+            WRONG_KIND,
+            f"the state `{name}` starts as {describe(thing)}, not as a tensor",
+            formula.span,
+            fix="start from a tensor, `zeros(n)` say",
         )
     return context.scope.value(thing, place=formula.span)
 
@@ -37,14 +41,23 @@ def pending(name: str, formula: syntax.Node, names: Environment, context: Contex
     return Pending(lambda: context.evaluate(formula, names, context), circle)
 
 
-def fitted(name: str, thing: Any, type: TensorType, span: Span, scope: Scope) -> Value:
-    """A new value, which must have its state's type."""
+def fitted(
+    name: str, thing: Any, type: TensorType, span: Span, scope: Scope, start: Span | None = None
+) -> Value:
+    """A new value, which must have its state's type; `start` is where that comes from."""
     if not arithmetic.is_tensor(thing):
-        raise refuse(WRONG_KIND, f"the new value of `{name}` is {describe(thing)}, not a tensor", span)
+        raise refuse(
+            WRONG_KIND,
+            f"the new value of `{name}` is {describe(thing)}, not a tensor",
+            span,
+            fix="write a formula that gives a tensor",
+        )
     value = scope.value(thing, type, span)
     if value.type != type:
         message = f"`{name}` starts as {type}, and its new value is {value.type}"
-        raise refuse(WRONG_SHAPE, message, span, fix="give both the same shape and dtype")
+        notes = ((start, f"it starts here, as {type}"),) if start else ()
+        fix = "give both the same shape and dtype"
+        raise SpecError([Diagnostic(WRONG_SHAPE, message, span, fix=fix, notes=notes)])
     return value
 
 

@@ -26,7 +26,7 @@ _UNSPOKEN = {
     "add", "subtract", "multiply", "divide", "power", "less", "less_equal", "equal", "and", "or", "not",
     "negate", "constant", "extent", "cast", "count", "broadcast", "reshape", "transpose", "slice", "sum",
     "norm", "reduce_max", "reduce_min", "threefry", "uniform", "normal", "select", "matvec", "matmul",
-    "soft_threshold", "stop_gradient", "semiring_matmul", "semiring_sum",
+    "soft_threshold", "stop_gradient", "within", "semiring_matmul", "semiring_sum",
 }  # fmt: skip
 # Attributes that may be left out.
 _DEFAULTS: Mapping[str, Any] = {
@@ -87,7 +87,12 @@ def speak(
         )
     for argument in arguments:
         if not arithmetic.is_tensor(argument):
-            raise refuse(WRONG_KIND, f"`{name}` does not take {describe(argument)}", span)
+            raise refuse(
+                WRONG_KIND,
+                f"`{name}` does not take {describe(argument)}",
+                span,
+                fix="give it a tensor, a table or a number",
+            )
     rank = arithmetic.type_of(arguments[0], context.scope).rank
     attributes = {key: _attribute(name, key, keywords.get(key), rank, context, span) for key in wanted}
     if name in ("solve", "solve_triangular") and arithmetic.type_of(arguments[1], context.scope).rank == 1:

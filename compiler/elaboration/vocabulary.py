@@ -121,7 +121,12 @@ def _circulant(arguments: Arguments, keywords: Mapping[str, Any], context: Conte
     (c,) = _tensors(arguments, span)
     type = arithmetic.type_of(c, context.scope)
     if type.rank != 1 or not isinstance(type.shape[0], int):
-        raise refuse(WRONG_KIND, f"`circulant` takes a vector of known size, not {type}", span)
+        raise refuse(
+            WRONG_KIND,
+            f"`circulant` takes a vector of known size, not {type}",
+            span,
+            fix="give it a vector whose size is a number",
+        )
     n = type.shape[0]
     arithmetic.bound(TensorType(type.dtype, (n, n)), span)
     places = (np.arange(n)[:, None] - np.arange(n)[None, :]) % n
@@ -360,7 +365,12 @@ def _entries(shape: tuple[Size, ...]) -> int:
 def _tensors(arguments: Arguments, span: Span) -> list[Any]:
     for argument in arguments:
         if not arithmetic.is_tensor(argument):
-            raise refuse(WRONG_KIND, f"a tensor or a number is wanted here, not {describe(argument)}", span)
+            raise refuse(
+                WRONG_KIND,
+                f"a tensor or a number is wanted here, not {describe(argument)}",
+                span,
+                fix="give it a tensor, a table or a number",
+            )
     return list(arguments)
 
 

@@ -21,14 +21,15 @@ from banach.ir.primitive import (
     draw,
     unbroadcast,
 )
-from banach.ir.tensor_type import TensorType, broadcast, same_dtype
+from banach.ir.tensor_type import TensorType, broadcast, same_dtype, same_space
 
 
 class _Binary(Primitive):
     core = (0, 0)
 
     def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:
-        return (TensorType(same_dtype(operands), broadcast(*(t.shape for t in operands)), operands[0].space),)
+        shape = broadcast(*(t.shape for t in operands))
+        return (TensorType(same_dtype(operands), shape, same_space(operands)),)
 
     def samples(self) -> Iterable[Sample]:
         yield Sample(draw((3, 2), (2,)))

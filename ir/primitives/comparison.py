@@ -19,7 +19,7 @@ from banach.ir.primitive import (
     draw,
     unbroadcast,
 )
-from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype
+from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype, same_space
 
 
 class _Comparison(Primitive):
@@ -27,6 +27,7 @@ class _Comparison(Primitive):
 
     def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:
         same_dtype(operands)
+        same_space(operands)
         return (TensorType("bool", broadcast(*(t.shape for t in operands))),)
 
     def reverse(self, build: Builder, operands: Values, results: Values, cotangents: Values) -> Cotangents:
@@ -174,7 +175,8 @@ class Select(Primitive):
         chosen, x, y = operands
         if chosen.dtype != "bool":
             raise TypeMismatch(f"chooses by a truth value, not by {chosen}")
-        return (TensorType(same_dtype((x, y)), broadcast(*(t.shape for t in operands)), x.space),)
+        shape = broadcast(*(t.shape for t in operands))
+        return (TensorType(same_dtype((x, y)), shape, same_space((x, y))),)
 
     def evaluate(self, chosen: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.where(chosen, x, y)

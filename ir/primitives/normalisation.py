@@ -23,7 +23,7 @@ from banach.ir.primitive import (
     unbroadcast,
 )
 from banach.ir.primitives.reduction import stretch
-from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype
+from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype, same_space
 
 LAST = (-1,)
 
@@ -181,7 +181,8 @@ class LayerNorm(Primitive):
             raise TypeMismatch(f"{' and '.join(map(str, operands))} have no last axis in common")
         if not epsilon > 0:
             raise TypeMismatch(f"epsilon is positive, not {epsilon}")
-        return (TensorType(same_dtype(operands), broadcast(*(t.shape for t in operands)), x.space),)
+        shape = broadcast(*(t.shape for t in operands))
+        return (TensorType(same_dtype(operands), shape, same_space(operands)),)
 
     def evaluate(self, x: np.ndarray, g: np.ndarray, b: np.ndarray, *, epsilon: float) -> np.ndarray:
         centred = x - np.mean(x, axis=-1, keepdims=True)

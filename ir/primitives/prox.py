@@ -20,7 +20,7 @@ from banach.ir.primitive import (
     draw,
     unbroadcast,
 )
-from banach.ir.tensor_type import TensorType, broadcast, same_dtype
+from banach.ir.tensor_type import TensorType, broadcast, same_dtype, same_space
 
 
 @final
@@ -38,7 +38,7 @@ class SoftThreshold(Primitive):
 
     def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:
         shape = broadcast(*(t.shape for t in operands))
-        return (TensorType(same_dtype(operands), shape, operands[0].space),)
+        return (TensorType(same_dtype(operands), shape, same_space(operands)),)
 
     def evaluate(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
         return x - np.clip(x, -t, t)

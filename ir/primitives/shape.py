@@ -20,7 +20,7 @@ from banach.ir.primitive import (
     draw,
     unbroadcast,
 )
-from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype
+from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtype, same_space
 
 Shape = tuple[Size, ...]
 
@@ -222,7 +222,8 @@ class Concatenate(Rearrangement):
             if resized(operand, axis, 1).shape != resized(first, axis, 1).shape:
                 raise TypeMismatch(f"{first} and {operand} do not fit beside each other along axis {axis}")
             total = total + operand.shape[axis]
-        return (resized(first.with_dtype(same_dtype(operands)), axis, total),)
+        whole = TensorType(same_dtype(operands), first.shape, same_space(operands))
+        return (resized(whole, axis, total),)
 
     def evaluate(self, *operands: np.ndarray, axis: int) -> np.ndarray:
         return np.concatenate(operands, axis=axis)

@@ -15,7 +15,8 @@ IR = {
     0: "span diagnostic shelf dims tensor_type tensor exact elementary array_file",
     1: "primitive graph hoist verify text reader rewrite",
     2: "primitives linearity implicit",
-    3: "evaluate reverse forward vectorise simplify derivatives linear_map lens optimiser polynomial views",
+    3: "evaluate reverse forward vectorise simplify derivatives linear_map lens optimiser polynomial spaces"
+    " views",
 }
 COMPILER = {
     4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts"

@@ -86,6 +86,8 @@ def test_a_simplified_size_has_the_same_values(size: Size, contract: Assumptions
         (N // 2, "<", N, True),
         (N // 3, "<=", N, True),
         (N // 3, ">=", 1, True),
+        (N // 3, ">=", 2, None),
+        (N - N // 3, ">", N // 2, True),
         (N // 2 + N // 2, "==", N, True),
         (M // 2 + M // 2, "==", M, None),
         ((N + M) // 2, "==", N // 2 + M // 2, True),

@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 
 import banach
+from banach.ir.text import digest, print_graph
 
 NAMES = ("lasso", "deblur", "deq")
 COMPILE = """
@@ -17,6 +18,13 @@ for name in sys.argv[2:]:
     path = Path(sys.argv[1]) / f"{name}.yaml"
     banach.load(path).compile(f"{name}.onnx")
     print(name, sha256(Path(f"{name}.onnx").read_bytes()).hexdigest())
+from banach.ir.text import digest, print_graph
+for path in sorted(Path(sys.argv[1]).glob("*.yaml")):
+    model = banach.load(path)
+    graphs = {"graph": model.graph, "backward": model.backward, "optimised": model.optimised().graph}
+    for kind, graph in graphs.items():
+        text = sha256(print_graph(graph).encode()).hexdigest()
+        print(f"{path.stem}.{kind}", f"{text}.{digest(graph)}")
 model = banach.load(Path(sys.argv[1]) / "deq.yaml").reverse(output="z", wrt="x")
 model.compile("derivative.onnx")
 print("derivative", sha256(Path("derivative.onnx").read_bytes()).hexdigest())
@@ -37,8 +45,18 @@ def seeds(process, tmp_path_factory, model_file):
 
 
 def test_three_hash_seeds_in_three_folders(seeds):
-    assert set(seeds[0]) == {*NAMES, "derivative"}
+    models = ("lasso", "deblur", "deq", "too_fast")
+    graphs = {f"{name}.{kind}" for name in models for kind in ("graph", "backward", "optimised")}
+    assert set(seeds[0]) >= {*NAMES, "derivative", *graphs}
     assert seeds[0] == seeds[1] == seeds[2]
+
+
+def test_the_texts_are_those_of_this_process(seeds, model_file):
+    """Of every model there is, in the folder it lives in: the text, and the hash of it."""
+    for path in model_file("lasso").parent.glob("*.yaml"):
+        graph = banach.load(path).graph
+        text = sha256(print_graph(graph).encode()).hexdigest()
+        assert seeds[0][f"{path.stem}.graph"] == f"{text}.{digest(graph)}" and text == digest(graph)
 
 
 @pytest.mark.parametrize("name", NAMES)
