@@ -43,7 +43,10 @@ def richardson(
     regions: int = 3,
     **attributes: object,
 ) -> Graph:
-    """x ← x + step·(b - A x), for b that comes when it runs. The residual is ‖b - A x‖ against ‖b‖, or what x `moves`."""
+    """x ← x + step·(b - A x), for b that comes when it runs.
+
+    The residual is ‖b - A x‖ against ‖b‖, or how far x `moves`.
+    """
     axes = tuple(range(-len(shape), 0))
 
     def advance(x: Value, b: Value) -> dict[str, Value]:
