@@ -35,18 +35,27 @@ def norm(x: Value, axes: tuple[int, ...] = (-1,)) -> Value:
 
 
 def richardson(
-    shape: tuple[int, ...], map: Map, step: float = 0.1, tolerance: float = 1e-10, **attributes: object
+    shape: tuple[int, ...],
+    map: Map,
+    step: float = 0.1,
+    tolerance: float = 1e-10,
+    moves: bool = False,
+    regions: int = 3,
+    **attributes: object,
 ) -> Graph:
-    """x ← x + step·(b - A x), for b that comes when it runs. The residual is ‖b - A x‖ against ‖b‖."""
+    """x ← x + step·(b - A x), for b that comes when it runs.
+
+    The residual is ‖b - A x‖ against ‖b‖, or how far x `moves`.
+    """
     axes = tuple(range(-len(shape), 0))
 
     def advance(x: Value, b: Value) -> dict[str, Value]:
         return {"x": x + step * (b - map(x))}
 
     def residual(old: Value, x: Value, b: Value) -> dict[str, Value]:
-        return {"size": norm(b - map(x), axes), "scale": norm(b, axes)}
+        return {"size": norm(x - old if moves else b - map(x), axes), "scale": norm(b, axes)}
 
-    regions = [
+    parts = [
         closed("step", lambda k, x, b: advance(x, b), k=INT, x=real(*shape), b=real(*shape)),
         closed("residual", residual, old=real(*shape), x=real(*shape), b=real(*shape)),
         closed("equation", advance, x=real(*shape), b=real(*shape)),
@@ -56,7 +65,7 @@ def richardson(
         build = b.builder
         given = [build.scalar(tolerance, "float64"), build.scalar(5000, "int64"), build.zeros(b.type), b]
         kept = {"states": 1, "solution": 1, "lanes": False, "every": 1} | attributes
-        found = build.emit("fix", given, kept, regions)
+        found = build.emit("fix", given, kept, parts[:regions])
         return dict(zip(("x", "iterations", "residual", "status"), found))
 
     return closed("solve", body, b=real(*shape))
@@ -161,6 +170,15 @@ def test_the_solution_is_written_down(name: str) -> None:
     np.testing.assert_allclose(slow, x, atol=1e-8)
 
 
+def test_a_residual_about_a_step_is_that_of_a_step() -> None:
+    after, _ = run(richardson((9, 12), kronecker_sum, moves=True))
+    b = RANDOM.standard_normal((9, 12))
+    x, iterations, residual, status = evaluate(after, [b])
+    assert 0 < residual < 1e-13
+    assert (iterations, status) == (1, 0)
+    np.testing.assert_allclose(x, solve_sylvester(A, B, b), atol=1e-12)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_derivative_is_that_of_the_fixed_point(name: str) -> None:
     shape, map, step, *_ = CASES[name]
@@ -199,6 +217,7 @@ REFUSED: dict[str, Callable[[], Graph]] = {
     "its derivative is asked to be that of its steps": lambda: richardson(
         (5,), matvec(DENSE), gradient="one_step"
     ),
+    "it states no equation": lambda: richardson((5,), matvec(DENSE), regions=2),
     "samples that stop one by one": lambda: lanes(),
     "it transposes its unknown": lambda: richardson(
         (9, 9), lambda x: x + 0.5 * x.builder.op("transpose", x, permutation=(-1, -2))
@@ -237,10 +256,32 @@ def test_coefficients_that_are_data_are_refused() -> None:
         affine.solve(closed("equation", map, x=real(5), c=real(5)))
 
 
+EQUATIONS: dict[str, Callable[[Value, Value], Value]] = {
+    "x - c": lambda x, c: 0.5 * x - c,
+    "c - x": lambda x, c: c - 0.5 * x,
+    "x + c": lambda x, c: fn("sin", c) + 0.5 * x,
+    "-(x - c)": lambda x, c: -(0.5 * x - c),
+    "x - (x - c)": lambda x, c: x - (2.0 * x - c) / 4.0,
+    "x + (c - x)": lambda x, c: x + 0.25 * (c - x),
+    "(c - x) + x": lambda x, c: 0.25 * (c - x) + x,
+    "x": lambda x, c: 0.5 * x,
+}
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_the_right_side_and_the_gap_are_those_of_the_equation(name: str) -> None:
+    equation = closed("equation", lambda x, c: {"x": EQUATIONS[name](x, c)}, x=real(5), c=real(5))
+    x, c = RANDOM.standard_normal((2, 5))
+    (d,), (at_zero,) = evaluate(affine.offset(equation), [c]), evaluate(equation, [np.zeros(5), c])
+    np.testing.assert_allclose(d, at_zero, rtol=1e-14, atol=1e-15)
+    (gap,), (image,) = evaluate(affine.gap(equation), [x, c]), evaluate(equation, [x, c])
+    np.testing.assert_allclose(gap, x - image, rtol=1e-13, atol=1e-14)
+
+
 # --- the state of a residual -------------------------------------------------------------------------------
 
 
-def descent(kept: float = 1.0, start: float = 1.0, spare: bool = False) -> Graph:
+def descent(kept: float = 1.0, start: float = 1.0, spare: bool = False, moves: bool = False) -> Graph:
     """x ← x + 0.1 r, r ← r - 0.1 A r, kept as by conjugate gradients. `kept`, `start`: 1 is right."""
     types = {"x": real(5), "r": real(5), "b": real(5)}
     map = matvec(DENSE)
@@ -249,7 +290,7 @@ def descent(kept: float = 1.0, start: float = 1.0, spare: bool = False) -> Graph
         return {"x": x + 0.1 * r, "r": kept * r - 0.1 * map(r)}
 
     def residual(x: Value, r: Value, y: Value, s: Value, b: Value) -> dict[str, Value]:
-        return {"size": norm(s), "scale": norm(b)}
+        return {"size": norm(y - x if moves else s), "scale": norm(b)}
 
     regions = [
         closed("step", step, k=INT, **types),
@@ -291,6 +332,7 @@ def test_a_residual_that_is_a_state_is_worked_out() -> None:
     [
         (lambda: descent(kept=0.5), "its residual reads r, which is not known of a solution"),
         (lambda: descent(start=0.5), "starts from something else than the residual"),
+        (lambda: descent(moves=True), "its residual compares steps of 2 states: it reads x and the next one"),
         (lambda: descent(spare=True), "its other states are read"),
     ],
 )
