@@ -34,7 +34,7 @@ def new(name: str, like: str) -> str:
     for line in body.splitlines():
         key = line.split(" ")[0]
         lines += [f"\n# {notes[key]}", line] if key in notes else [line]
-    return f"banach: 1\nname: {name}\ndoc: {page.doc}\n" + "\n".join(lines) + "\n"
+    return f"banach: 1\nname: {name}\ndoc: >-\n  {page.doc}\n" + "\n".join(lines) + "\n"
 
 
 def render(model: Model) -> str:

@@ -37,6 +37,7 @@ def test_pagerank_of_les_miserables(backend, tmp_path):
     found = model(links, "0.85", tmp_path)
     certificate = found.check().certificates["y"]
     assert (certificate.verdict, certificate.theorem) == ("proved", "banach")
+    assert certificate.upper_factor is not None
     assert 0.85 * (1 - 1e-12) <= certificate.upper_factor <= 0.85 * (1 + 1e-6)
     given = 1 / (len(links) * np.sqrt(links.sum(axis=1)))
     result = found.compile(to=backend).run(given=given)
@@ -55,6 +56,7 @@ def test_two_labels_tell_the_karate_club_apart(backend, tmp_path):
     found = model(links, "0.9", tmp_path)
     certificate = found.check().certificates["y"]
     assert certificate.verdict == "proved"
+    assert certificate.upper_factor is not None
     assert 0.9 * (1 - 1e-12) <= certificate.upper_factor <= 0.9 * (1 + 1e-6)
     labels = np.zeros(34)
     labels[0], labels[33] = 1, -1
