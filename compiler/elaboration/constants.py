@@ -23,6 +23,7 @@ from banach.compiler.elaboration.things import (
     Identity,
     Map,
     Matrix,
+    Number,
     Operator,
     Prox,
     Scaled,
@@ -33,8 +34,9 @@ from banach.compiler.elaboration.things import (
 from banach.compiler.facts import lipschitz as analysis
 from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
-from banach.ir.exact import Interval
+from banach.ir.exact import Interval, round_float
 from banach.ir.span import Span
+from banach.ir.tensor_type import ROUNDOFF, TensorType, TypeMismatch, broadcast
 
 NONNEGATIVE = Interval.between(0, math.inf)
 ANYTHING = q.Quantity(NONNEGATIVE, ["unknown", "no bound"])
@@ -49,6 +51,21 @@ def measured(thing: Any, context: Context) -> q.Quantity | None:
     if isinstance(thing, Tensor) and thing.quantity is None and not thing.value.type.shape:
         return q.unknown("a number that is known only when the model runs")
     return arithmetic.quantity_of(thing)
+
+
+def as_stored(thing: Any, context: Context) -> q.Quantity | None:
+    """What is known of a number that the model holds: as it is written, and as it is rounded."""
+    if not isinstance(thing, Number):
+        return measured(thing, context)
+    exact = thing.value
+    try:
+        near = round_float(exact, context.scope.precision)
+    except OverflowError:
+        return q.unknown("a number too large for the model's precision")
+    if near == exact:
+        return q.number(exact)
+    ends = sorted((exact, near))
+    return q.Quantity(Interval.between(*ends), ["between", *map(str, ends)])
 
 
 def entries(context: Context) -> q.Quantity:
@@ -73,28 +90,36 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
             return q.number(1)
         case Matrix(Table() as table):
             return analysis.norm_fact(stored(table, context.scope.precision), table.label)
-        case Matrix(Tensor(_, label)):
-            return q.atom(f"‖{label or 'A'}‖")
+        case Matrix(Tensor() as tensor):
+            return norm_atom(tensor)
         case Scaled(factor, inner):
-            size = measured(factor, context) or ANYTHING
+            size = as_stored(factor, context) or ANYTHING
             return q.combine("*", q.transform("abs", size), lipschitz(inner, context, span))
         case Composed(outer, inner):
             if _is_gram(map):
                 return q.combine("**", lipschitz(inner, context, span), q.number(2))
-            both = q.combine("*", lipschitz(outer, context, span), lipschitz(inner, context, span))
+            after = context.taking(_result_of(inner, context, span))
+            both = q.combine("*", lipschitz(outer, after, span), lipschitz(inner, context, span))
             return _at_most(both)
         case Total(terms):
             total = lipschitz(terms[0], context, span)
             for term in terms[1:]:
                 total = q.combine("+", total, lipschitz(term, context, span))
-            return _at_most(total)
+            alike = len({_result_of(term, context, span) for term in terms}) == 1
+            return _at_most(total) if alike else ANYTHING  # a term that is stretched counts several times
         case Adjoint(inner):
-            return lipschitz(inner, context, span)
+            return lipschitz(inner, context.taking(None), span)
+        case Gradient() if context.argument not in (None, context.domain):
+            return ANYTHING  # the facts of functions are about the unknown
         case Gradient(function):
             smoothness = context.fact("smoothness", function, context, span)
             return smoothness if isinstance(smoothness, q.Quantity) else ANYTHING
-        case Prox(function):
-            return q.number(1) if context.fact("convex", function, context, span) is True else ANYTHING
+        case Prox(function, step):
+            # Of a negative step it is no proximal map, and of one step for each entry it is one in another norm.
+            size = measured(step, context)
+            forward = size is not None and q.compare(">=", size, q.number(0)) is True
+            convex = context.fact("convex", function, context, span) is True
+            return q.number(1) if forward and convex else ANYTHING
         case Operator() if "lipschitz" in map.page.facts:
             return context.fact("lipschitz", map, context, span)
     return _by_graph(map, context, span).lipschitz
@@ -106,12 +131,29 @@ def _at_most(quantity: q.Quantity) -> q.Quantity:
     return q.Quantity(Interval.between(0, interval.hi), ["at_most", quantity.tree], quantity.unit)
 
 
+def norm_atom(matrix: Tensor) -> q.Quantity:
+    """The norm of a matrix that is known only at run time: one unknown for each matrix, whatever its name."""
+    value, name = matrix.value, matrix.label or "A"
+    given = any(value.id == port.id for port in value.builder.inputs) and matrix.label
+    return q.atom(f"‖{name}‖" if given else f"‖{name} ({value.builder.name} {value.id})‖")
+
+
+def _result_of(map: Map, context: Context, span: Span | None) -> TensorType | None:
+    """The type of what a map gives, where the type of its argument is known."""
+    type = context.argument or context.domain
+    if type is None:
+        return None
+    graph, _ = maps.graph_of(map, [type], context, span)
+    return graph.output_types[0]
+
+
 def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
     """The bounds of a map that is given by formulas, from its graph."""
-    if context.domain is None:
+    type = context.argument or context.domain
+    if type is None:
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
-    graph, _ = maps.graph_of(map, [context.domain], context, span)
+    graph, _ = maps.graph_of(map, [type], context, span)
     return analysis.lipschitz(graph, 0, labels=context.scope.labels)
 
 
@@ -128,7 +170,7 @@ def _least_by_structure(map: Map, context: Context, span: Span | None) -> q.Quan
         case Matrix(Table() as table):
             return analysis.least_fact(stored(table, context.scope.precision), table.label)
         case Scaled(factor, inner):
-            size = measured(factor, context) or ANYTHING
+            size = as_stored(factor, context) or ANYTHING
             return q.combine("*", q.transform("abs", size), smallest_singular(inner, context, span))
         case Operator() if "smallest_singular" in map.page.facts:
             return context.fact("smallest_singular", map, context, span)
@@ -168,7 +210,7 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
         case Identity():
             return q.number(1)
         case Scaled(factor, inner):
-            size = measured(factor, context) or q.unknown("the factor")
+            size = as_stored(factor, context) or q.unknown("the factor")
             return q.combine("*", size, spectrum(inner, context, span))
         case Total(terms):
             total = spectrum(terms[0], context, span)
@@ -215,6 +257,18 @@ def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quan
     return _at_most(q.combine("*", distance, q.transform("sqrt", entries(context))))
 
 
+def rounding(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """How far storing T(x) alone may move it, from the interval that holds the entries of T."""
+    map = maps.as_map(thing, span)
+    if context.domain is None:
+        return ANYTHING
+    farthest = abs(_by_graph(map, context, span).range).hi
+    if isinstance(farthest, float):
+        return ANYTHING
+    unit = Fraction(ROUNDOFF[context.scope.precision])
+    return _at_most(q.combine("*", q.number(unit * farthest), q.transform("sqrt", entries(context))))
+
+
 def linear(thing: Any, context: Context, span: Span | None) -> bool | None:
     """Whether a map is linear."""
     map = maps.as_map(thing, span)
@@ -232,6 +286,25 @@ def _linear_by_structure(map: Map, context: Context, span: Span | None) -> bool 
         case Composed(outer, inner):
             return True if linear(outer, context, span) and linear(inner, context, span) else None
     return context.fact("linear", map, context, span)
+
+
+def _unstretched(thing: Any, beside: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether what a map gives keeps its shape beside a tensor, so that no entry of it counts several times."""
+    result = _result_of(maps.as_map(thing, span), context, span)
+    if result is None or not arithmetic.is_tensor(beside):
+        return None
+    other = arithmetic.type_of(beside, context.scope).shape
+    try:
+        return True if broadcast(result.shape, other) == result.shape else None
+    except TypeMismatch:
+        return None
+
+
+def _like_unknown(thing: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether a tensor has the shape of the unknown; a smaller one is stretched, and its norm grows."""
+    if context.domain is None or not arithmetic.is_tensor(thing):
+        return None
+    return True if arithmetic.type_of(thing, context.scope).shape == context.domain.shape else None
 
 
 def _is_zero(thing: Any, context: Context, span: Span | None) -> bool | None:
@@ -253,7 +326,10 @@ WORDS: dict[str, Callable[..., Any]] = {
     "symmetric": symmetric,
     "spectrum": spectrum,
     "reach": reach,
+    "rounding": rounding,
     "linear": linear,
+    "unstretched": _unstretched,
+    "like_unknown": _like_unknown,
     "is_zero": _is_zero,
     "largest_entry": _largest_entry,
 }

@@ -17,6 +17,7 @@ from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
     Environment,
     Function,
+    Number,
     Operator,
     Scaled,
     Total,
@@ -159,7 +160,10 @@ def _stated(name: str, thing: Any, context: Context, span: Span | None, argument
     if not isinstance(thing, Operator | Function) or name not in thing.page.facts:
         return constants.ANYTHING if name in _NUMBERS else None
     parameters, formula = thing.page.facts[name]
-    names = thing.names.inner(dict(zip(parameters, arguments)))
+    numbers = {name: own for name in thing.names.visible() if isinstance(own := thing.names.find(name), Number)}
+    held = {name: constants.as_stored(own, context) for name, own in numbers.items()}
+    rounded = {name: own for name, own in held.items() if own is not None and not own.interval.is_point}
+    names = thing.names.inner(rounded).inner(dict(zip(parameters, arguments)))
     return _meaning(formula, names, context)
 
 
@@ -177,7 +181,7 @@ def _of_sum(name: str, parts: Sequence[Meaning]) -> Meaning:
 
 def _of_multiple(name: str, thing: Scaled, context: Context, span: Span | None) -> Meaning:
     """A fact of c·f, which is that of f where c is not negative."""
-    factor = constants.measured(thing.factor, context)
+    factor = constants.as_stored(thing.factor, context)
     inner = fact(name, thing.map, context, span)
     if factor is None or q.compare(">=", factor, q.number(0)) is not True:
         return constants.ANYTHING if name in _NUMBERS else None
