@@ -219,6 +219,8 @@ def _trips(conclusion: library.ConclusionSection, names: Environment, claim: Cla
     if conclusion.residual is None or claim.own_stop:
         return None, None
     formula, tolerance = parse(conclusion.residual), claim.recipe.tolerance
+    precision = claim.context.scope.precision
+    tolerance = min(tolerance, round_float(tolerance, precision))  # the model compares with what it holds
 
     def bound(k: int) -> q.Quantity:
         count = replace(q.number(k), tree=["trips"])  # the checker puts the certified number there

@@ -5,13 +5,13 @@ A linear map's Lipschitz constant is its norm. What a page of the library states
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, maps
+from banach.compiler.elaboration import arithmetic, maps, tables
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.scope import stored
@@ -36,9 +36,10 @@ from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
 from banach.ir.exact import Interval, round_float
 from banach.ir.span import Span
+from banach.ir.tensor_type import ROUNDOFF, TensorType, TypeMismatch, broadcast
 
 NONNEGATIVE = Interval.between(0, math.inf)
-ANYTHING = q.Quantity(NONNEGATIVE, ["unknown", "no bound"])
+ANYTHING = tables.ANYTHING
 
 
 def measured(thing: Any, context: Context) -> q.Quantity | None:
@@ -50,6 +51,21 @@ def measured(thing: Any, context: Context) -> q.Quantity | None:
     if isinstance(thing, Tensor) and thing.quantity is None and not thing.value.type.shape:
         return q.unknown("a number that is known only when the model runs")
     return arithmetic.quantity_of(thing)
+
+
+def as_stored(thing: Any, context: Context) -> q.Quantity | None:
+    """What is known of a number that the model holds: as it is written, and as it is rounded."""
+    if not isinstance(thing, Number):
+        return measured(thing, context)
+    exact = thing.value
+    try:
+        near = round_float(exact, context.scope.precision)
+    except OverflowError:
+        return q.unknown("a number too large for the model's precision")
+    if near == exact:
+        return q.number(exact)
+    ends = sorted((exact, near))
+    return q.Quantity(Interval.between(*ends), ["between", *map(str, ends)])
 
 
 def entries(context: Context) -> q.Quantity:
@@ -74,28 +90,36 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
             return q.number(1)
         case Matrix(Table() as table):
             return analysis.norm_fact(stored(table, context.scope.precision), table.label)
-        case Matrix(Tensor(_, label)):
-            return q.atom(f"‖{label or 'A'}‖")
+        case Matrix(Tensor() as tensor):
+            return norm_atom(tensor)
         case Scaled(factor, inner):
-            size = measured(factor, context) or ANYTHING
+            size = as_stored(factor, context) or ANYTHING
             return q.combine("*", q.transform("abs", size), lipschitz(inner, context, span))
         case Composed(outer, inner):
             if _is_gram(map):
                 return q.combine("**", lipschitz(inner, context, span), q.number(2))
-            both = q.combine("*", _of_outer(outer, inner, context, span), lipschitz(inner, context, span))
+            after = context.taking(_result_of(inner, context, span))
+            both = q.combine("*", lipschitz(outer, after, span), lipschitz(inner, context, span))
             return at_most(both)
         case Total(terms):
             total = lipschitz(terms[0], context, span)
             for term in terms[1:]:
                 total = q.combine("+", total, lipschitz(term, context, span))
-            return at_most(total)
+            alike = len({_result_of(term, context, span) for term in terms}) == 1
+            return at_most(total) if alike else ANYTHING  # a term that is stretched counts several times
         case Adjoint(inner):
-            return lipschitz(inner, context, span)
+            return lipschitz(inner, context.taking(None), span)
+        case Gradient() if context.argument not in (None, context.domain):
+            return ANYTHING  # the facts of functions are about the unknown
         case Gradient(function):
             smoothness = context.fact("smoothness", function, context, span)
             return smoothness if isinstance(smoothness, q.Quantity) else ANYTHING
-        case Prox(function):
-            return q.number(1) if context.fact("convex", function, context, span) is True else ANYTHING
+        case Prox(function, step):
+            # Of a negative step it is no proximal map, of a step for each entry one in another norm.
+            size = measured(step, context)
+            forward = size is not None and q.compare(">=", size, q.number(0)) is True
+            convex = context.fact("convex", function, context, span) is True
+            return q.number(1) if forward and convex else ANYTHING
         case Operator() if "lipschitz" in map.page.facts:
             return context.fact("lipschitz", map, context, span)
     return _by_graph(map, context, span).lipschitz
@@ -107,56 +131,29 @@ def at_most(quantity: q.Quantity) -> q.Quantity:
     return q.Quantity(Interval.between(0, interval.hi), ["at_most", quantity.tree], quantity.unit)
 
 
-def hull(low: q.Quantity, high: q.Quantity) -> q.Quantity:
-    """A number of which is known that it lies between two others."""
-    if low.unit != high.unit or high.interval.hi < low.interval.lo:
-        return q.unknown("a number between unlike ones")
-    interval = Interval.between(low.interval.lo, high.interval.hi)
-    return q.Quantity(interval, ["hull", low.tree, high.tree], low.unit)
+def norm_atom(matrix: Tensor) -> q.Quantity:
+    """The norm of a matrix that is known only at run time: one unknown for each matrix, whatever its name."""
+    value, name = matrix.value, matrix.label or "A"
+    given = any(value.id == port.id for port in value.builder.inputs) and matrix.label
+    return q.atom(f"‖{name}‖" if given else f"‖{name} ({value.builder.name} {value.id})‖")
 
 
-def _of_outer(outer: Map, inner: Map, context: Context, span: Span | None) -> q.Quantity:
-    """The constant of a map on the results of another, whose type need not be that of the unknown.
-
-    The sum of n numbers has the constant √n: what is bounded by its graph is bounded at the type it is given.
-    """
-    leaves = list(_leaves(outer))
-    if context.domain is None or not any(_by_formula(leaf) for leaf in leaves):
-        return lipschitz(outer, context, span)
-    if any(isinstance(leaf, Adjoint) and _by_formula(leaf.map) for leaf in leaves):
-        return ANYTHING  # the adjoint of a formula is about the type of the unknown, and the formula is not
-    graph, _ = maps.graph_of(inner, [context.domain], context, span)
-    return lipschitz(outer, context.about(graph.output_types[0]), span)
-
-
-def _leaves(map: Map) -> Iterator[Map]:
-    """The maps that sums, multiples and compositions are made of."""
-    match map:
-        case Scaled(_, inner):
-            yield from _leaves(inner)
-        case Total(terms):
-            for term in terms:
-                yield from _leaves(term)
-        case Composed(outer, inner):
-            yield from _leaves(outer)
-            yield from _leaves(inner)
-        case _:
-            yield map
-
-
-def _by_formula(map: Map) -> bool:
-    """Whether a map's constant is read off its graph."""
-    if isinstance(map, Operator):
-        return "lipschitz" not in map.page.facts
-    return not isinstance(map, Identity | Matrix | Gradient | Prox | Adjoint)
+def _result_of(map: Map, context: Context, span: Span | None) -> TensorType | None:
+    """The type of what a map gives, where the type of its argument is known."""
+    type = context.argument or context.domain
+    if type is None:
+        return None
+    graph, _ = maps.graph_of(map, [type], context, span)
+    return graph.output_types[0]
 
 
 def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
     """The bounds of a map that is given by formulas, from its graph."""
-    if context.domain is None:
+    type = context.argument or context.domain
+    if type is None:
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
-    graph, _ = maps.graph_of(map, [context.domain], context, span)
+    graph, _ = maps.graph_of(map, [type], context, span)
     return analysis.lipschitz(graph, 0, labels=context.scope.labels)
 
 
@@ -173,7 +170,7 @@ def _least_by_structure(map: Map, context: Context, span: Span | None) -> q.Quan
         case Matrix(Table() as table):
             return analysis.least_fact(stored(table, context.scope.precision), table.label)
         case Scaled(factor, inner):
-            size = measured(factor, context) or ANYTHING
+            size = as_stored(factor, context) or ANYTHING
             return q.combine("*", q.transform("abs", size), smallest_singular(inner, context, span))
         case Operator() if "smallest_singular" in map.page.facts:
             return context.fact("smallest_singular", map, context, span)
@@ -213,7 +210,7 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
         case Identity():
             return q.number(1)
         case Scaled(factor, inner):
-            size = measured(factor, context) or q.unknown("the factor")
+            size = as_stored(factor, context) or q.unknown("the factor")
             return q.combine("*", size, spectrum(inner, context, span))
         case Total(terms):
             total = spectrum(terms[0], context, span)
@@ -224,7 +221,7 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
             least, most = smallest_singular(inner, context, span), lipschitz(inner, context, span)
             if least.unit != most.unit:
                 least = q.number(0)
-            return q.combine("**", hull(least, most), q.number(2))
+            return q.combine("**", tables.hull(least, most), q.number(2))
         case Matrix(Table() as table) if symmetric(map, context, span):
             least, most = norms.spectrum(stored(table, context.scope.precision))
             return analysis.spectrum_fact(stored(table, context.scope.precision), table.label, least, most)
@@ -261,6 +258,18 @@ def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quan
     return at_most(q.combine("*", distance, q.transform("sqrt", entries(context))))
 
 
+def rounding(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """How far storing T(x) alone may move it, from the interval that holds the entries of T."""
+    map = maps.as_map(thing, span)
+    if context.domain is None:
+        return ANYTHING
+    farthest = abs(_by_graph(map, context, span).range).hi
+    if isinstance(farthest, float):
+        return ANYTHING
+    unit = Fraction(ROUNDOFF[context.scope.precision])
+    return at_most(q.combine("*", q.number(unit * farthest), q.transform("sqrt", entries(context))))
+
+
 def linear(thing: Any, context: Context, span: Span | None) -> bool | None:
     """Whether a map is linear."""
     map = maps.as_map(thing, span)
@@ -280,56 +289,23 @@ def _linear_by_structure(map: Map, context: Context, span: Span | None) -> bool 
     return context.fact("linear", map, context, span)
 
 
-def _is_zero(thing: Any, context: Context, span: Span | None) -> bool | None:
-    return bool(not np.any(arithmetic.as_array(thing))) if arithmetic.is_known(thing) else None
+def _unstretched(thing: Any, beside: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether what a map gives keeps its shape beside a tensor: no entry of it counts several times."""
+    result = _result_of(maps.as_map(thing, span), context, span)
+    if result is None or not arithmetic.is_tensor(beside):
+        return None
+    other = arithmetic.type_of(beside, context.scope).shape
+    try:
+        return True if broadcast(result.shape, other) == result.shape else None
+    except TypeMismatch:
+        return None
 
 
-def _largest_entry(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """The largest absolute value of the entries of a tensor, where it is known before the run."""
-    array = _stored(thing, context)
-    return ANYTHING if array is None else q.number(Fraction(float(np.max(np.abs(array), initial=0.0))))
-
-
-def _entries_of(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """An interval that holds every entry of a tensor, where it is known before the run."""
-    array = _stored(thing, context)
-    if array is None or not array.size:
-        return q.unknown("entries that are known only when the model runs")
-    low, high = (q.number(Fraction(float(end))) for end in (array.min(), array.max()))
-    return hull(low, high)
-
-
-def _sum_of_sizes(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """Σ|x_i| over the entries of a tensor, exactly, where it is known before the run."""
-    array = _stored(thing, context)
-    if array is None:
-        return ANYTHING
-    return q.number(sum((abs(Fraction(float(x))) for x in array.ravel()), Fraction(0)))
-
-
-def _dominance(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """max_i Σ_(j≠i) |a_ij| / |a_ii| of a square matrix that is known before the run, exactly.
-
-    Below 1 it is strictly diagonally dominant. A zero on the diagonal, or another shape, has no bound.
-    """
-    array = _stored(thing, context) if arithmetic.is_matrix(thing) else None
-    if array is None or array.shape[0] != array.shape[1] or not np.diag(array).all():
-        return ANYTHING
-    worst = Fraction(0)
-    for i, row in enumerate(array):
-        sizes = [abs(Fraction(float(x))) for x in row]
-        worst = max(worst, (sum(sizes, Fraction(0)) - sizes[i]) / sizes[i])
-    return q.number(worst)
-
-
-def _row_sums(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """The largest Σ|x_i| along the last axis of a tensor that is known before the run, exactly."""
-    array = _stored(thing, context)
-    if array is None or not array.ndim:
-        return ANYTHING
-    rows = array.reshape(-1, array.shape[-1])
-    sums = [sum((abs(Fraction(float(x))) for x in row), Fraction(0)) for row in rows]
-    return q.number(max(sums, default=Fraction(0)))
+def _like_unknown(thing: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether a tensor has the shape of the unknown; a smaller one is stretched, and its norm grows."""
+    if context.domain is None or not arithmetic.is_tensor(thing):
+        return None
+    return True if arithmetic.type_of(thing, context.scope).shape == context.domain.shape else None
 
 
 def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
@@ -360,17 +336,6 @@ def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
     return context.fact("monotone", map, context, span)
 
 
-def _stored(thing: Any, context: Context) -> np.ndarray | None:
-    """The entries of a tensor as the model holds them; None where they are known only when it runs."""
-    if not arithmetic.is_known(thing):
-        return None
-    if isinstance(thing, Table):
-        return stored(thing, context.scope.precision)
-    return (
-        np.asarray(round_float(thing.value, context.scope.precision)) if isinstance(thing, Number) else None
-    )
-
-
 WORDS: dict[str, Callable[..., Any]] = {
     "lipschitz": lipschitz,
     "norm": lipschitz,
@@ -378,12 +343,15 @@ WORDS: dict[str, Callable[..., Any]] = {
     "symmetric": symmetric,
     "spectrum": spectrum,
     "reach": reach,
+    "rounding": rounding,
     "linear": linear,
-    "is_zero": _is_zero,
-    "largest_entry": _largest_entry,
-    "entries_of": _entries_of,
-    "sum_of_sizes": _sum_of_sizes,
-    "dominance": _dominance,
-    "row_sums": _row_sums,
+    "unstretched": _unstretched,
+    "like_unknown": _like_unknown,
+    "is_zero": tables.is_zero,
+    "largest_entry": tables.largest_entry,
+    "entries_of": tables.entries_of,
+    "sum_of_sizes": tables.sum_of_sizes,
+    "dominance": tables.dominance,
+    "row_sums": tables.row_sums,
     "monotone": monotone,
 }

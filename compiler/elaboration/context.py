@@ -25,6 +25,9 @@ class Context:
     apply: Callable[[Map, Sequence[Any], "Context", Span | None], Any]
     fact: Callable[..., Any]
     domain: TensorType | None = None
+    argument: TensorType | None = (
+        None  # of the map that is asked about, where it is not applied to the unknown
+    )
     assumed: Assumptions = field(default_factory=Assumptions)
 
     def within(self, scope: Scope) -> "Context":
@@ -33,4 +36,8 @@ class Context:
 
     def about(self, domain: TensorType) -> "Context":
         """The same, about an unknown of this type."""
-        return replace(self, domain=domain)
+        return replace(self, domain=domain, argument=None)
+
+    def taking(self, argument: TensorType | None) -> "Context":
+        """The same, about a map whose argument is of this type."""
+        return replace(self, argument=argument)

@@ -8,6 +8,7 @@ from typing import Any
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import (
     Adjoint,
     Composed,
@@ -155,8 +156,8 @@ def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, spa
         message = f"`{map.name}` takes {wanted}, not {len(arguments)}"
         raise refuse(WRONG_ARGUMENTS, message, span)
     names = map.names.inner(dict(zip(map.parameters, arguments)))
-    for name, formula in map.where:
-        names = names.inner({name: context.evaluate(formula, names, context)})
+    for name, formula in map.where:  # in any order, as in an iteration
+        names.known[name] = pending(name, formula, names, context)
     return context.evaluate(map.body, names, context)
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from banach.compiler import syntax
 from banach.compiler.elaboration import constants
+from banach.compiler.elaboration.assumption import PREDICATES
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
     Environment,
     Function,
+    Number,
     Operator,
     Scaled,
     Total,
@@ -138,7 +140,7 @@ def _word(
     if word == "at_most":
         return constants.at_most(quantity(arguments[0], names, context))
     if word == "between":
-        return constants.hull(*(quantity(argument, names, context) for argument in arguments))
+        return tables.hull(*(quantity(argument, names, context) for argument in arguments))
     if word in constants.WORDS:
         things = [context.evaluate(argument, names, context) for argument in arguments]
         return constants.WORDS[word](*things, context, span)
@@ -157,7 +159,7 @@ def fact(
     found = _stated(name, thing, context, span, arguments)
     if isinstance(found, q.Quantity):
         return context.assumed.narrow(name, thing, found)
-    if found in (True, False, None):  # a page states what suffices: where that fails, nothing is known
+    if name in PREDICATES:  # a page states what suffices: where that fails, nothing is known
         return context.assumed.holds(name, thing, True if found is True else None)
     return found
 
@@ -170,7 +172,12 @@ def _stated(name: str, thing: Any, context: Context, span: Span | None, argument
     if not isinstance(thing, Operator | Function) or name not in thing.page.facts:
         return constants.ANYTHING if name in _NUMBERS else None
     parameters, formula = thing.page.facts[name]
-    names = thing.names.inner(dict(zip(parameters, arguments)))
+    numbers = {
+        name: own for name in thing.names.visible() if isinstance(own := thing.names.find(name), Number)
+    }
+    held = {name: constants.as_stored(own, context) for name, own in numbers.items()}
+    rounded = {name: own for name, own in held.items() if own is not None and not own.interval.is_point}
+    names = thing.names.inner(rounded).inner(dict(zip(parameters, arguments)))
     return _meaning(formula, names, context)
 
 
@@ -188,7 +195,7 @@ def _of_sum(name: str, parts: Sequence[Meaning]) -> Meaning:
 
 def _of_multiple(name: str, thing: Scaled, context: Context, span: Span | None) -> Meaning:
     """A fact of c·f, which is that of f where c is not negative."""
-    factor = constants.measured(thing.factor, context)
+    factor = constants.as_stored(thing.factor, context)
     inner = fact(name, thing.map, context, span)
     if factor is None or q.compare(">=", factor, q.number(0)) is not True:
         return constants.ANYTHING if name in _NUMBERS else None

@@ -11,7 +11,9 @@ from itertools import permutations
 from banach.compiler import library, syntax
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.iteration import Recipe
+from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import Environment, Formula
+from banach.compiler.elaboration.vocabulary import Spoken
 from banach.compiler.expression import parse, to_text
 
 _MOST_STATES = 5
@@ -35,14 +37,20 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
     recipe, context = claim.recipe, claim.context
     found = []
     for match in recognise(recipe):
-        known = {name: context.evaluate(node, recipe.names, context) for name, node in match.bindings.items()}
+        names = recipe.names.inner({})
+        for name, formula in recipe.where:  # as the iteration reads them
+            names.known[name] = pending(name, formula, names, context)
+        known = {name: context.evaluate(node, names, context) for name, node in match.bindings.items()}
+        if any(isinstance(thing, Spoken) for thing in known.values()):
+            continue  # a word of the language is applied, and stands for no map by itself
         places = {name: node.span for name, node in match.bindings.items()}
         told = replace(claim, names=Environment(known), places=places, own_stop=not match.same_stop)
         found.append((match.page, told))
     formulas = [node for _, node in (*recipe.next, *recipe.where)]
     counted = any("k" in syntax.names(node) for node in formulas)
     picard = library.find("picard")
-    if len(recipe.state) == 1 and not counted and picard is not None:
+    itself = to_text(recipe.returns) == recipe.state[0][0]
+    if len(recipe.state) == 1 and itself and not counted and picard is not None:
         (name, body), (_, start) = recipe.next[0], recipe.state[0]
         map = Formula("T", (name,), body, recipe.names, recipe.where)
         known = {"T": map, "start": context.evaluate(start, recipe.names, context)}
@@ -70,8 +78,9 @@ def _match(page: library.Page, recipe: Recipe) -> Match | None:
     starts, nexts = dict(recipe.state), dict(recipe.next)
     for order in permutations(name for name, _ in recipe.state):
         renamed = dict(zip((name for name, _ in state), order))
-        match = _Matcher(variables, renamed, local, own)
-        pairs = [(start, starts[renamed[name]]) for name, start in state]
+        match = _Matcher(variables, renamed, local, own, recipe.names)
+        pairs = [(parse(section.returns), recipe.returns)]
+        pairs += [(start, starts[renamed[name]]) for name, start in state]
         pairs += [(formula, nexts[renamed[name]]) for name, formula in update.items()]
         for bindings in match.all(pairs, {}):
             if variables <= {*bindings, "start"}:
@@ -96,6 +105,7 @@ class _Matcher:
     states: Mapping[str, str]
     local: Mapping[str, syntax.Node]  # the page's `where`
     own: Mapping[str, syntax.Node]  # the spec's `where`
+    names: Environment  # what the spec itself defines
 
     def all(self, pairs: list[tuple[syntax.Node, syntax.Node]], bound: Bindings) -> Iterator[Bindings]:
         """Every way to match the pairs together."""
@@ -117,7 +127,7 @@ class _Matcher:
             spec = self.own[spec.id]
         match page, spec:
             case syntax.Name(a), syntax.Name(b):
-                if self.states.get(a, a) == b:
+                if self.states[a] == b if a in self.states else a == b and self._means_the_same(b):
                     yield bound
             case syntax.Primed(a), syntax.Primed(b):
                 if self.states.get(a, a) == b:
@@ -151,6 +161,11 @@ class _Matcher:
             return
         if not self._moves(spec):
             yield {**bound, name: spec}
+
+    def _means_the_same(self, word: str) -> bool:
+        """Whether a word of the language is not defined anew by the spec; `k` is the count in every step."""
+        hidden = word in self.states.values() or word in self.own
+        return not hidden and (word == "k" or self.names.find(word) is None)
 
     def _moves(self, spec: syntax.Node) -> bool:
         """Whether a formula's value can differ from step to step, also through the spec's `where`."""

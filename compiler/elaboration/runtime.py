@@ -36,6 +36,10 @@ _LOOSE = 1 + 2.0**-40  # covers the few roundings of each scalar step in float64
 _STORED = 1 + 2.0**-20  # covers the rounding of the result, and of 1/L, in float32
 _FARTHEST = 2**40  # the bound is at most √n ‖A‖, up to rounding; no array has more than 2^63 entries
 _TINY = 1e-150
+_LEAST = {
+    "float32": 2.0**-60,
+    "float64": 2.0**-500,
+}  # for A = 0: 1/L² is finite still, and a bound all the same
 
 
 def lipschitz(thing: Any, context: Context, span: Span | None) -> Any:
@@ -51,7 +55,7 @@ def _at_run_time(map: Map, context: Context, span: Span | None) -> Any:
     scope = context.scope
     match map:
         case Matrix(Tensor() as matrix):
-            return norm_bound(matrix, matrix.label or "A", context, span)
+            return norm_bound(matrix, context, span)
         case Adjoint(inner):
             return _at_run_time(inner, context, span)
         case Scaled(factor, inner):
@@ -96,16 +100,18 @@ def _bound(quantity: q.Quantity, end: Any, sign: int, context: Context, span: Sp
     return Number(Fraction(rounded[1] if sign > 0 else rounded[0]))
 
 
-def norm_bound(matrix: Tensor, name: str, context: Context, span: Span | None) -> Tensor:
-    """An upper bound of the spectral norm of a tensor with two axes; the enclosure is in units of ‖name‖."""
+def norm_bound(matrix: Tensor, context: Context, span: Span | None) -> Tensor:
+    """An upper bound of the spectral norm of a matrix; its enclosure is in units of the norm itself."""
     build = context.scope.build
     value = context.scope.value(matrix, place=span)
     bound = _gram_bound(build, build.op("cast", value, dtype="float64"))
-    stored = build.op("cast", bound * _STORED, dtype=value.type.dtype)
+    floor = build.scalar(_LEAST[value.type.dtype], value.type.dtype)
+    stored = build.op("maximum", build.op("cast", bound * _STORED, dtype=value.type.dtype), floor)
     within = q.Quantity(
         Interval.between(1, _FARTHEST), ["between", "1", str(_FARTHEST)]
     )  # the factor between the bound and the norm
-    return Tensor(stored, f"‖{name}‖", q.combine("*", within, q.atom(f"‖{name}‖")))
+    norm = constants.norm_atom(matrix)
+    return Tensor(stored, norm.tree[1], q.combine("*", within, norm))
 
 
 def _gram_bound(build: Builder, a: Value) -> Value:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, constants, indexing, maps, runtime
+from banach.compiler.elaboration import arithmetic, constants, indexing, maps, noise, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
@@ -152,19 +152,7 @@ def _random(name: str, arguments: Arguments, context: Context, span: Span) -> An
     parts = key.items if isinstance(key, Several) else (Number(Fraction(0)), key)
     if len(parts) != 2:
         raise refuse(WRONG_ARGUMENTS, "a key is one number, or two in brackets", span, fix="write (seed, k)")
-    scope, total = context.scope, 1
-    words = [
-        scope.build.op("cast", scope.value(part, place=span), dtype="int64") for part in _tensors(parts, span)
-    ]
-    words = [scope.build.op("reshape", word, shape=(1,)) for word in words]
-    pair = scope.build.op("concatenate", *words, axis=-1)
-    for size in shape:
-        total = total * size
-    count = scope.build.op("reshape", scope.build.op("count", size=total, dtype="int64"), shape=(total, 1))
-    counter = scope.build.op("pad", count, axis=-1, before=0, after=1)
-    bits = scope.build.op("threefry", pair, counter)
-    made = scope.build.op(name, bits, dtype=scope.precision, place=span)
-    return Tensor(scope.build.op("reshape", made, shape=(*shape, *made.type.shape[1:])))
+    return noise.draw(name, _tensors(parts, span), shape, context, span)
 
 
 # --- reductions -------------------------------------------------------------------------------------------
