@@ -98,6 +98,7 @@ def _parser() -> _Parser:
     train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
     train.add_argument("--every", type=_count, default=100, metavar="N", help="steps between checkpoints")
     train.add_argument("--backend", choices=("onnx", "fx", "oracle"), help="fx if torch is there, else onnx")
+    _weights(train)
 
     run = command("run", _run, "runs a spec or a compiled model")
     run.add_argument("model", help="a spec or a .onnx file")
@@ -215,7 +216,7 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
 
 
 def _train(options: Any, texts: dict[str, str]) -> int:
-    model = _load(options.spec, texts)
+    model = _load(options.spec, texts, options.weights)
     limits = {"steps": options.steps, "resume": options.resume, "every": options.every}
     shown = sys.stderr.isatty()
 

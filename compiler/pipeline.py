@@ -96,8 +96,7 @@ class Model:
         self.texts = {name: text}
         self.text = text
         self._spec, self._folder, self._weights = spec(source.parse(text, name)), folder, weights
-        self._elaborated = elaborate(self._spec, folder, weights)
-        self._task = elaborate(self._spec, folder, weights, "task").task if self._spec.head.train else None
+        self._elaborated, self._task = training.elaborated(self._spec, folder, weights)
 
     @property
     def name(self) -> str:
@@ -244,8 +243,10 @@ class Derivative:
 
     def __init__(self, model: Model, output: str, wrt: tuple[str, ...]):
         self.model = model
-        graph = model.graph
+        self.opened = not set(wrt).isdisjoint(model.elaborated.trainable)
+        graph = model.opened.graph if self.opened else model.graph
         known = [port.name for port in graph.inputs if port.type.is_float and port.default is None]
+        known += model.elaborated.trainable
         results = [name for name, type in zip(graph.output_names, graph.output_types) if type.is_float]
         for name, names, what in (
             (output, results, "output"),
@@ -274,7 +275,8 @@ class Derivative:
     ) -> "Artifact":
         """As `Model.compile`."""
         self.model._refuse()
-        return _compile(self.graph, self.model, path, to, options)
+        # Where weights are inputs, nothing is known of them.
+        return _compile(self.graph, self.model, path, to, options, certified=not self.opened)
 
     def optimised(self, options: Options = DEFAULT) -> Optimised:
         """As `Model.optimised`."""

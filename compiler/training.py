@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from banach.compiler.elaborate import Elaborated, Weights, elaborate
 from banach.compiler.elaboration.training import Task
+from banach.compiler.spec import Spec
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError
 from banach.ir.graph import Builder, Graph
 from banach.ir.lens import identity, lens, train
@@ -78,6 +80,32 @@ class _State:
 
     carried: Arrays
     losses: list[float] = field(default_factory=list)
+    best: int = 0  # the first step with the least loss
+
+    def move(self, carried: Arrays, loss: float) -> None:
+        """Takes over what a step has made."""
+        self.carried = carried
+        self.losses.append(loss)
+        if loss < self.losses[self.best]:
+            self.best = len(self.losses) - 1
+
+
+def elaborated(spec: Spec, folder: Path | None, weights: Weights | None) -> tuple[Elaborated, Task | None]:
+    """A spec as a model, and what its training is. SpecError: the mistakes of both."""
+    train, mistakes = spec.head.train, []
+    made = task = None
+    try:
+        made = elaborate(spec, folder, weights)
+    except SpecError as wrong:
+        mistakes += wrong.diagnostics
+    try:
+        task = elaborate(spec, folder, weights, "task").task if train else None
+    except SpecError as wrong:
+        lines = range(train.span.line, train.span.end_line + 1) if train else ()
+        mistakes += [d for d in wrong.diagnostics if made or (d.span and d.span.line in lines)]
+    if made is None or mistakes:
+        raise SpecError(dict.fromkeys(mistakes))
+    return made, task
 
 
 def step(task: Task) -> Step:
@@ -165,7 +193,7 @@ def run(
     state = _begin(folder, identity, made, resume)
     if not resume:
         _keep(folder, identity, task, state)
-    status = _ended(task, state.losses)
+    status = _ended(task, state)
     while status is None and len(state.losses) < steps:
         found = artifact.run({**state.carried, **batch(task, len(state.losses))})
         loss = float(found["loss"])
@@ -173,10 +201,9 @@ def run(
         if not (math.isfinite(loss) and all(np.all(np.isfinite(moved[name])) for name in task.parameters)):
             status = DIVERGED
             break
-        state.carried = moved
-        state.losses.append(loss)
+        state.move(moved, loss)
         watch(len(state.losses), steps, loss)
-        status = _ended(task, state.losses)
+        status = _ended(task, state)
         if len(state.losses) % every == 0 and status is None:
             _keep(folder, identity, task, state)
     if status != DIVERGED:
@@ -185,14 +212,13 @@ def run(
     return Trained(len(state.losses), tuple(state.losses), parameters, status or FINISHED)
 
 
-def _ended(task: Task, losses: list[float]) -> str | None:
-    """Why a run with these losses ends early, if it does."""
+def _ended(task: Task, state: _State) -> str | None:
+    """Why a run ends early here, if it does."""
+    losses = state.losses
     if losses and task.enough is not None and losses[-1] <= task.enough:
         return ENOUGH
-    if task.patience is not None and len(losses) > task.patience:
-        best = losses.index(min(losses))
-        if len(losses) - 1 - best >= task.patience:
-            return PATIENCE
+    if task.patience is not None and len(losses) - 1 - state.best >= task.patience:
+        return PATIENCE
     return None
 
 
@@ -239,7 +265,7 @@ def _begin(folder: Path, identity: Mapping[str, str], made: Step, resume: bool) 
         what = "backend" if told["run"] == identity["run"] else "spec, or its data,"
         message = f"the {what} is another than when `{path}` was written"
         raise RunError(Diagnostic(OTHER_RUN, message, fix="begin anew in another folder"))
-    return _State(carried, losses)
+    return _State(carried, losses, losses.index(min(losses)) if losses else 0)
 
 
 def backend_of(folder: Path) -> str | None:

@@ -151,6 +151,9 @@ class Plan:
     def check_lengths(self, lanes: Mapping[str, bool]) -> None:
         """That all data have equally many samples, and enough for a batch."""
         rows = {name: given for name, given in self.arrays.items() if lanes.get(name)}
+        for name, (array, span) in rows.items():
+            if not array.ndim:
+                raise refuse(DATA_DO_NOT_FIT, f"`{name}` is one number, and no list of samples", span)
         if not rows:
             return
         (first, (array, span)), *rest = rows.items()
