@@ -273,8 +273,7 @@ class _Elaborator:
         if not trainable(node):
             return thing
         self.trainable[key.text] = key.span
-        if self.weights is not None:
-            thing = training.weighted(key, thing, self.weights, self.precision)
+        thing = training.weighted(key, thing, self.weights, self.context)
         return training.opened(key, thing, self.context) if self.stage != "model" else thing
 
     def _check_weights(self) -> None:

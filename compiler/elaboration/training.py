@@ -255,8 +255,17 @@ def seed_of(node: Node | None) -> int:
     return 0 if told is None else _whole(told, "seed", 0)
 
 
-def weighted(key: Scalar, thing: Any, weights: Mapping[str, np.ndarray], precision: str) -> Any:
-    """A trainable parameter with the value that is given in place of the spec's. SpecError: it has none."""
+def weighted(key: Scalar, thing: Any, weights: Mapping[str, np.ndarray] | None, context: Context) -> Any:
+    """A trainable parameter, with the value that is given in place of the spec's if any are given.
+
+    SpecError: it is not real, or has no weight.
+    """
+    precision = context.scope.precision
+    if arithmetic.type_of(thing, context.scope).dtype != precision:
+        fix = "a trainable parameter holds reals: store floats"
+        raise refuse(WRONG_FORM, f"`{key.text}` is {describe(thing)} of whole numbers", key.span, fix=fix)
+    if weights is None:
+        return thing
     array = weights.get(key.text)
     shape = arithmetic.as_array(thing).shape
     if array is None:
@@ -279,10 +288,7 @@ def check_weights(weights: Mapping[str, np.ndarray], parameters: Mapping[str, Sp
 
 
 def opened(key: Scalar, thing: Any, context: Context) -> Tensor:
-    """A trainable parameter as an input of the graph; its default is its value. SpecError: it is not real."""
-    if arithmetic.type_of(thing, context.scope).dtype != context.scope.precision:
-        fix = "a trainable parameter holds reals: write them with a decimal point, or store floats"
-        raise refuse(WRONG_FORM, f"`{key.text}` is {describe(thing)} of whole numbers", key.span, fix=fix)
+    """A trainable parameter as an input of the graph; its default is its value."""
     scope = context.scope
     default = scope.build.constant_of(scope.value(thing))
     assert default is not None, "a parameter is known before the run"
