@@ -56,7 +56,7 @@ def array_of(
     if section.type is None:
         return array
     type, _ = type_of(parse(section.type), names, context)
-    if array.ndim != type.rank + 1 or not _agree(type.shape, array.shape[1:]):
+    if array.ndim != type.rank + 1 or not _agree(type.shape, array.shape[1:], {}):
         message = (
             f"`{key.text}` has samples of shape {list(array.shape[1:])}, and is declared {section.type.text}"
         )
@@ -64,23 +64,31 @@ def array_of(
     return _plain(_converted(array, type, key.text, section.type.span))
 
 
-def fitted(port: Port, array: np.ndarray, span: Span, sampled: bool) -> np.ndarray:
-    """The array as the input of a graph takes it. SpecError: it does not fit."""
+def fitted(port: Port, array: np.ndarray, span: Span, sampled: bool, sizes: dict[str, int]) -> np.ndarray:
+    """The array as the input of a graph takes it; `sizes` learns what named sizes are.
+
+    SpecError: it does not fit.
+    """
     shape = port.type.shape
-    if array.ndim != len(shape) or not _agree(shape[sampled:], array.shape[sampled:]):
+    if array.ndim != len(shape) or not _agree(shape[sampled:], array.shape[sampled:], sizes):
         told = "samples" if sampled else "the data"
         message = (
             f"{told} for `{port.name}` have the shape {list(array.shape[sampled:])}, and it is {port.type}"
         )
+        message += "".join(f", with {name} = {value}" for name, value in sizes.items())
         notes = ((port.place, f"`{port.name}` is declared here"),) if port.place else ()
         fix = "give one row for each sample" if sampled else "give an array of that shape"
         raise SpecError([Diagnostic(DATA_DO_NOT_FIT, message, span, fix=fix, notes=notes)])
     return np.ascontiguousarray(_converted(array, port.type, port.name, span))
 
 
-def _agree(sizes: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a shape is that of a type, as far as its sizes are known."""
-    return all(not isinstance(size, int) or size == actual for size, actual in zip(sizes, shape, strict=True))
+def _agree(wanted: Any, shape: tuple[int, ...], sizes: dict[str, int]) -> bool:
+    """Whether a shape is that of a type; a size that is a bare name takes the first value it meets."""
+    for size, actual in zip(wanted, shape, strict=True):
+        known = sizes.setdefault(str(size), actual) if str(size).isidentifier() else size
+        if isinstance(known, int) and known != actual:
+            return False
+    return True
 
 
 def _converted(array: np.ndarray, type: TensorType, name: str, span: Span) -> np.ndarray:

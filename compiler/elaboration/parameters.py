@@ -74,7 +74,7 @@ def _rounded(key: Scalar, thing: Any, context: Context, span: Span) -> Any:
         if len(arrays) == len(thing.items) and len({a.shape for a in arrays}) == 1:
             return _rounded(key, arithmetic.from_array(np.stack(arrays)), context, span)
     if not arithmetic.is_known(thing):
-        fix = "what depends on an input is an operator, or stands in a formula"
+        fix = "what depends on an input, or on a trainable parameter, is an operator, or stands in a formula"
         raise refuse(NOT_KNOWN_YET, f"the parameter `{key.text}` is {describe(thing)}", span, fix=fix)
     return thing
 

@@ -183,8 +183,9 @@ class Plan:
         method, make = optimiser(self.section.method, names, context)
         graph = self._loss(names, context, parameters, marks, lane)
         kept = {port.name for port in graph.inputs}
+        sizes: dict[str, int] = {}
         given = {
-            port.name: fitted(port, *self.arrays[port.name], bool(marks.get(port.name)))
+            port.name: fitted(port, *self.arrays[port.name], bool(marks.get(port.name)), sizes)
             for port in graph.inputs
             if port.name in self.arrays
         }

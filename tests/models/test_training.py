@@ -353,6 +353,16 @@ WRONG: dict[str, tuple[Callable[[str], str], str, str]] = {
     "a batch too large": (lambda t: t.replace("batch: 32", "batch: 151"), "B343", "151"),
     "another batch": (lambda t: t.replace("batch: any", "batch: 31"), "B343", "32"),
     "an input without data": (lambda t: t.replace("    x: x.npy\n", ""), "B343", "y: {"),
+    "another size of the same name": (
+        lambda t: (
+            t.replace("p: 4", "p: 4, q: any")
+            .replace('p]"}', 'p]", v: "real[batch, q]", w: "real[batch, q]"}', 1)
+            .replace(", y)\n", ", y) + sum(v) * sum(w)\n")
+            .replace("    x: x.npy\n", "    x: x.npy\n    v: x.npy\n    w: wide.npy\n")
+        ),
+        "B343",
+        "wide.npy",
+    ),
     "a type that is not the file's": (lambda t: t.replace("type: int", 'type: "int[2]"'), "B343", '"int[2]"'),
     "an unused parameter": (lambda t: t.replace("+ b)", ")"), "B344", "b"),
     "unused data": (lambda t: t.replace("    batch: 32", "    w: x.npy\n    batch: 32"), "B344", "x.npy"),
