@@ -2,9 +2,9 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from types import ModuleType
 
 import numpy as np
@@ -15,7 +15,7 @@ from banach.ir.diagnostic import Code, Diagnostic, RunError
 NO_SAFETENSORS = Code(
     "B608",
     "no-safetensors",
-    'Weights are kept in safetensors files; `pip install "banach[torch]"` brings the library for them.\n',
+    'Weights are kept in safetensors files; `pip install "banach[cpu]"` brings the library for them.\n',
 )
 UNREADABLE_WEIGHTS = Code(
     "B724",
@@ -29,18 +29,17 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], note: str = "") -> None:
     """Writes arrays by name, and a note; equal arrays give equal bytes. RunError (B705): it cannot."""
     held = {name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape) for name in sorted(arrays)}
     content = _safetensors().save(held, {_NOTE: note} if note else None)
+    beside = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(beside, "xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as wrong:
         message = f"`{path}` cannot be written: {wrong.strerror or wrong}"
         raise RunError(Diagnostic(UNWRITABLE, message, fix="give another folder by -o")) from None
@@ -71,5 +70,5 @@ def _safetensors() -> ModuleType:
         import safetensors.numpy as library  # an extra
     except ImportError:
         message = "safetensors is not installed"
-        raise RunError(Diagnostic(NO_SAFETENSORS, message, fix='pip install "banach[torch]"')) from None
+        raise RunError(Diagnostic(NO_SAFETENSORS, message, fix='pip install "banach[cpu]"')) from None
     return library

@@ -10,7 +10,7 @@ from scipy.optimize import root
 from sklearn.datasets import load_digits, load_iris
 
 import banach
-from banach.compiler.training import CHECKPOINT, WEIGHTS, order
+from banach.compiler.training import CHECKPOINT, WEIGHTS, backend_of, order
 
 MLP = """banach: 1
 name: iris
@@ -303,6 +303,35 @@ def test_what_a_folder_may_not_be_used_for(folder: Path, tmp_path: Path, banach_
     assert "B724" in banach_command("train", path, "-o", out, "--resume").err
     assert "B705" in banach_command("train", path, "-o", path, "--steps", 2).err
     assert "B347" in banach_command("train", "specs/models/lasso.yaml", "-o", out).err
+
+
+def test_without_torch_it_runs_on_onnx_runtime(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    model = banach.load(folder / "iris.yaml")
+    monkeypatch.setattr("banach.compiler.pipeline.find_spec", lambda name: None)
+    model.train(tmp_path, steps=3, watch=lambda step, steps, loss: seen.append((step, steps)))
+    assert seen == [(1, 3), (2, 3), (3, 3)] and backend_of(tmp_path) == "onnx"
+    monkeypatch.undo()
+    model.train(tmp_path, steps=4, resume=True)  # torch or not, it goes on where it began
+    assert backend_of(tmp_path) == "onnx"
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = banach.load(folder / "iris.yaml")
+    model.train(tmp_path, steps=2, to="oracle")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(banach.RunError, match="B705"):
+        model.train(tmp_path, steps=3, to="oracle", resume=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 # --- torch -------------------------------------------------------------------------------------------------
