@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from banach.backends.base import WRONG_INPUTS
+from banach.ir import array_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.graph import Port
 
@@ -57,55 +58,11 @@ def _number(value: str) -> np.ndarray:
 
 
 def _file(path: Path) -> np.ndarray:
-    reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".png": _png, ".safetensors": _safetensors}.get(
-        path.suffix
-    )
-    if reader is None:
-        raise _unreadable(path, "its kind is not one that we read")
     try:
-        return np.asarray(reader(path))
-    except Exception as wrong:  # whatever a foreign reader meets in a damaged file
-        raise _unreadable(path, (str(wrong).splitlines() or ["it is damaged"])[0][:200]) from None
-
-
-def _unreadable(path: Path, why: str) -> RunError:
-    return RunError(
-        Diagnostic(UNREADABLE, f"`{path}` cannot be read: {why}", fix="see `banach explain B704`")
-    )
-
-
-def _npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
-
-
-def _npz(path: Path) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as archive:
-        if len(archive.files) != 1:
-            raise ValueError(f"it holds {', '.join(archive.files)}; give a file with one array")
-        return archive[archive.files[0]]
-
-
-def _csv(path: Path) -> np.ndarray:
-    return np.loadtxt(path, delimiter=",", comments="#", ndmin=1)
-
-
-def _png(path: Path) -> np.ndarray:
-    Image = _pillow()
-    if Image is None:
-        raise ValueError('pictures need pillow: pip install "banach[demo]"')
-    with Image.open(path, formats=["PNG"]) as picture:
-        return np.asarray(picture.convert("L"), np.float64) / 255
-
-
-def _safetensors(path: Path) -> np.ndarray:
-    try:
-        from safetensors.numpy import load_file  # an extra
-    except ImportError:
-        raise ValueError('safetensors files need: pip install "banach[torch]"') from None
-    tensors = load_file(path)
-    if len(tensors) != 1:
-        raise ValueError(f"it holds {', '.join(sorted(tensors))}; give a file with one array")
-    return next(iter(tensors.values()))
+        return array_file.read(path)
+    except ValueError as wrong:
+        fault = f"`{path}` cannot be read: {wrong}"
+        raise RunError(Diagnostic(UNREADABLE, fault, fix="see `banach explain B704`")) from None
 
 
 def _pillow() -> Any:

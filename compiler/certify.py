@@ -98,12 +98,14 @@ def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) ->
 
 def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
     """The best that a page says of a claim: of its own page, or of any whose equations it spells out."""
+    claim.context.assumed.used.clear()
     pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
     found = [_by_page(page, told, elaborated) for page, told in pages]
     if not found:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
-    return min(found, key=lambda certificate: (PROVED, REFUTED, UNKNOWN).index(certificate.verdict))
+    best = min(found, key=lambda certificate: (PROVED, REFUTED, UNKNOWN).index(certificate.verdict))
+    return replace(best, assumptions=tuple(claim.context.assumed.used))
 
 
 def _by_page(page: library.Page, claim: Claim, elaborated: Elaborated) -> Certificate:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from banach.compiler import telling, writing
+from banach.compiler import arguments, telling, writing
 from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json, read_weights
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
@@ -74,31 +74,35 @@ def _parser() -> _Parser:
     check.add_argument("--strict", action="store_true", help="exit 4 if anything is unknown")
     check.add_argument("-v", "--verbose", action="store_true", help="show every hypothesis")
     check.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    _weights(check)
+    arguments.weights(check)
 
     compile_ = command("compile", _compile, "checks a spec and writes one file")
     compile_.add_argument("spec")
     compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
     compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
-    _passes(compile_)
+    arguments.passes(compile_)
     compile_.add_argument(
         "--explain-passes", action="store_true", help="what the passes did, and why not more"
     )
     compile_.add_argument(
-        "--gradient", metavar="OUTPUT:INPUT,...", help="write this derivative in place of the model"
+        "--gradient", metavar="OUTPUT:INPUT,...", help="add this reverse derivative to the outputs"
     )
     step = "write one step of the training: (parameters, state, batch) to (parameters', state', loss)"
     compile_.add_argument("--train-step", action="store_true", help=step)
-    _weights(compile_)
+    arguments.weights(compile_)
 
     train = command("train", _train, "trains the parameters of a spec, as its section `train:` says")
     train.add_argument("spec")
     train.add_argument("-o", "--output", required=True, help="a folder for weights and checkpoints")
-    train.add_argument("--steps", type=_count, metavar="N", help="steps in total, in place of the spec's")
+    train.add_argument(
+        "--steps", type=arguments.count, metavar="N", help="steps in total, in place of the spec's"
+    )
     train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
-    train.add_argument("--every", type=_count, default=100, metavar="N", help="steps between checkpoints")
+    train.add_argument(
+        "--every", type=arguments.count, default=100, metavar="N", help="steps between checkpoints"
+    )
     train.add_argument("--backend", choices=("onnx", "fx", "oracle"), help="fx if torch is there, else onnx")
-    _weights(train)
+    arguments.weights(train)
 
     run = command("run", _run, "runs a spec or a compiled model")
     run.add_argument("model", help="a spec or a .onnx file")
@@ -106,7 +110,7 @@ def _parser() -> _Parser:
     run.add_argument("-o", "--output", help="a folder for the outputs")
     run.add_argument("--backend", choices=("onnx", "fx", "oracle"), default="onnx")
     run.add_argument("--json", action="store_true")
-    _weights(run)
+    arguments.weights(run)
 
     verify = command("verify", _verify, "checks the certificate inside a compiled model again")
     verify.add_argument("model")
@@ -122,7 +126,7 @@ def _parser() -> _Parser:
     graph = command("graph", _graph, "the graph of a spec")
     graph.add_argument("spec")
     graph.add_argument("--stage", choices=("elaborated", "reverse", "optimised"), default="elaborated")
-    _passes(graph)
+    arguments.passes(graph)
     graph.add_argument("-o", "--output")
 
     render_ = command("render", _render, "the spec with the options that it leaves to their defaults")
@@ -134,32 +138,11 @@ def _parser() -> _Parser:
 
     command("schema", _schema, "the JSON Schema of a spec, for editors")
 
+    command("lsp", _lsp, "the language server, on standard input and output")
+
     doctor = command("doctor", _doctor, "what is installed, and what works")
     doctor.add_argument("--json", action="store_true")
     return parser
-
-
-def _passes(command: argparse.ArgumentParser) -> None:
-    regroup = "let passes regroup sums and products: fewer operations, other rounding"
-    command.add_argument("--reassociate", action="store_true", help=regroup)
-    spaced = "look at the residual every M steps only, or as often as pays: fewer checks, more steps"
-    command.add_argument("--check-every", type=_spacing, metavar="M|auto", help=spaced)
-
-
-def _weights(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--weights", metavar="FILE", help="trained weights, as `banach train` writes them")
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) < 2**62):
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text}")
-    return int(text)
-
-
-def _spacing(text: str) -> Any:
-    if text != "auto" and not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on, or auto, not {text}")
-    return text if text == "auto" else int(text)
 
 
 def _options(options: Any) -> Any:
@@ -203,7 +186,7 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
             raise SpecError(
                 [Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")]
             )
-        target = model.reverse(output, inputs.split(","))
+        target = model.reverse(output, inputs.split(",")).beside_model()
     target.compile(options.output, to=options.to, options=_options(options))
     if options.explain_passes:
         from banach.compiler.optimise import explain
@@ -350,6 +333,16 @@ def _schema(options: Any, texts: dict[str, str]) -> int:
     from banach.compiler.schema import schema
 
     _document(schema())
+    return FINE
+
+
+def _lsp(options: Any, texts: dict[str, str]) -> int:
+    try:
+        from banach.compiler.lsp import server  # pygls is an extra
+    except ModuleNotFoundError:
+        fix = 'pip install "banach[editor]"'
+        raise SpecError([Diagnostic(USAGE, "the language server needs pygls", fix=fix)]) from None
+    server().start_io()
     return FINE
 
 

@@ -1,9 +1,8 @@
 """From the sections of a spec to one graph, and what the certificates need of each solve."""
 
-import graphlib
 from collections.abc import Callable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, claims, formulas, training
+from banach.compiler.elaboration import arithmetic, assumption, claims, formulas, training
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import (
     BAD_NUMBER,
@@ -19,6 +18,7 @@ from banach.compiler.elaboration.declarations import (
     LANES,
     type_of,
 )
+from banach.compiler.elaboration.definitions import free_in, in_order, parses
 from banach.compiler.elaboration.parameters import parameter, trainable
 from banach.compiler.elaboration.problem import (
     RECURSIVE,
@@ -40,7 +40,7 @@ from banach.compiler.elaboration.things import (
     describe,
 )
 from banach.compiler.expression import names as names_in
-from banach.compiler.expression import parse, parse_signature
+from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Block, Recurrence, Solve, Spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
@@ -103,9 +103,10 @@ class _Elaborator:
         self.free: list[syntax.Name] = []
         self.trainable: dict[str, Span] = {}
         self.marks: dict[str, bool] = {}  # whether an input has a leading batch
-        self.seed = self._attempt(lambda: training.seed_of(spec.head.train), None) or 0
-        train = spec.head.train if stage == "task" else None
-        self.plan = self._attempt(lambda: training.Plan(train, self.mistakes), None) if train else None
+        train, whole = spec.head.train, spec.source.root.span
+        self.seed = self._attempt(lambda: training.seed_of(train), None, whole) or 0
+        plan = lambda: training.Plan(train, self.mistakes) if train and stage == "task" else None  # noqa: E731
+        self.plan = self._attempt(plan, None, whole)
 
     def run(self) -> Elaborated:
         head = self.spec.head
@@ -114,6 +115,7 @@ class _Elaborator:
         self._data(head.inputs)
         self._definitions()
         self._check_weights()
+        self._assumptions(head.assume)
         self._iterations(head.scan)
         outputs = self._outputs(head.outputs)
         self._names_of_formulas()
@@ -157,7 +159,7 @@ class _Elaborator:
     def _inputs(self, section: Mapping | None) -> None:
         for key, node in section or ():
             self._claim_name(key)
-            self._attempt(lambda key=key, node=node: self._input(key, node), key.text)
+            self._attempt(lambda key=key, node=node: self._input(key, node), key.text, key.span)
 
     def _input(self, key: Scalar, node: Node) -> Tensor:
         if not isinstance(node, Scalar):
@@ -172,25 +174,25 @@ class _Elaborator:
 
     def _data(self, inputs: Mapping | None) -> None:
         """The data of a training: for inputs of the model, or as inputs of the loss alone."""
-        plan, own = self.plan, set(inputs.keys() if inputs else ())
+        plan, own = self.plan, inputs.keys() if inputs else ()
         if plan is None:
             return
         self._guarded(lambda: plan.settle(any(self.lanes), self.names.known.get(LANES)))
         for key, node in plan.sets():
             read = lambda k=key, n=node: plan.read(k, n, self.names, self.context, self.folder)  # noqa: E731
-            if key.text in own:
+            if key.text not in own:
+                self._claim_name(key)
+                enter = lambda k=key, r=read: self._declared(k, *plan.declare(k, r(), self.context))  # noqa: E731
+                self._attempt(enter, key.text, node.span)
+            else:
                 self._guarded(read)
-                continue
-            self._claim_name(key)
-            enter = lambda k=key, r=read: self._declared(k, *plan.declare(k, r(), self.context))  # noqa: E731
-            self._attempt(enter, key.text)
         self._guarded(lambda: plan.check_lengths(self.marks))
 
     def _task(self) -> training.Task | None:
         if self.plan is None or self.mistakes:
             return None  # the loss may read what has failed
         parts = self.names, self.context, self.trainable, self.marks, self._lane()
-        return self._attempt(lambda plan=self.plan: plan.task(*parts), None)
+        return self._attempt(lambda plan=self.plan: plan.task(*parts), None, self.plan.section.loss.span)
 
     def _lane(self) -> Size:
         found = self.names.known.get(LANES)
@@ -201,7 +203,7 @@ class _Elaborator:
         head = self.spec.head
         work: dict[str, tuple[Callable[[], Any], tuple[str, ...], Span]] = {}
         for key, node in head.parameters or ():
-            reads = names_in(parse(node)) if isinstance(node, Scalar) and _parses(node) else ()
+            reads = names_in(parse(node)) if isinstance(node, Scalar) and parses(node) else ()
             work[key.text] = (lambda key=key, node=node: self._parameter(key, node), reads, key.span)
             self._claim_name(key)
         for section in (head.operators, head.schedules):
@@ -221,11 +223,10 @@ class _Elaborator:
                 self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
                 self._claim_name(key, name)
-        order = self._refuse_circles(work)
+        order = in_order(work, self.names, self.mistakes)
         for name, (make, _, span) in work.items():
             if not isinstance(self.names.known.get(name), Broken):
-                circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
-                self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
+                self.names.known[name] = self._pending(name, make, span)
         for name in order:  # what a definition reads comes before it, so that no chain is too long
             self.names.find(name)
 
@@ -233,26 +234,6 @@ class _Elaborator:
         """That the names of a formula mean something is seen here, whether it is used or not."""
         for name in self.free:
             self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
-
-    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> tuple[str, ...]:
-        """The names in the order of need, without those that go round in circles."""
-        graph = {name: [n for n in reads if n in work] for name, (_, reads, _) in work.items()}
-        while True:
-            try:
-                return tuple(graphlib.TopologicalSorter(graph).static_order())
-            except graphlib.CycleError as circle:
-                path = list(dict.fromkeys(reversed(circle.args[1])))
-                start = min(path, key=list(work).index)
-                turn = path.index(start)
-                path = path[turn:] + path[:turn]
-                notes = tuple((work[name][2], f"`{name}` is defined here") for name in path[1:])
-                message = f"these definitions go round in a circle: {' -> '.join([*path, path[0]])}"
-                fix = "feedback needs a `solve` or a `scan`, which says where it starts and when it stops"
-                self.mistakes.append(Diagnostic(RECURSIVE, message, work[start][2], fix=fix, notes=notes))
-                for name in path:
-                    self.names.known[name] = Broken()
-                    graph.pop(name, None)
-                graph = {name: [n for n in reads if n in graph] for name, reads in graph.items()}
 
     def _body(self, node: Node) -> tuple[syntax.Node, tuple[tuple[str, syntax.Node], ...]]:
         if isinstance(node, Scalar):
@@ -293,18 +274,37 @@ class _Elaborator:
             self.names.known[f"{name}.{part}"] = value
         return solved.result
 
+    def _assumptions(self, section: Mapping | None) -> None:
+        for key, node in section or ():
+            self._claim_name(key)
+            self._attempt(lambda node=node: self._assumption(node), key.text, key.span)
+
+    def _assumption(self, node: Node) -> Any:
+        if not isinstance(node, Scalar):
+            raise refuse(WRONG_KIND, "an assumption is one formula", node.span)
+        formula = parse(node)
+        found = assumption.read(
+            formula, to_text(formula), lambda part: self.context.evaluate(part, self.names, self.context)
+        )
+        self.context.assumed.known.append(found)
+        bound = found.interval
+        if bound is not None and bound.lo != bound.hi:
+            end = bound.hi if isinstance(bound.lo, float) else bound.lo
+            return Number(Fraction(end))
+        return Broken()
+
     def _iterations(self, section: Mapping | None) -> None:
         """Scans and solves, each worked out when it is first read, or now: they may use each other."""
         work: dict[str, tuple[Callable[[], Any], Span]] = {}
         for key, node in section or ():
             work[key.text] = (lambda key=key, node=node: self._scan(key, node), key.span)
         for found in self.spec.solves:
-            work[found.key.text] = (lambda found=found: self._solve(found), found.key.span)
+            place = found.method.method.span if found.method else found.key.span
+            work[found.key.text] = (lambda found=found: self._solve(found), place)
         for key in [*(key for key, _ in section or ()), *(found.key for found in self.spec.solves)]:
             self._claim_name(key)
         for name, (make, span) in work.items():
-            circle = lambda name=name, span=span: refuse(RECURSIVE, f"`{name}` needs itself", span)  # noqa: E731
-            self.names.known[name] = Pending(lambda make=make: self._guarded(make), circle)
+            self.names.known[name] = self._pending(name, make, span)
         for name in work:
             self.names.find(name)
 
@@ -324,7 +324,7 @@ class _Elaborator:
                 Diagnostic(UNKNOWN_NAME, "this spec has no outputs", self.spec.source.root.span, fix=fix)
             )
         for key, node in section or ():
-            value = self._attempt(lambda node=node: self._output(node), None)
+            value = self._attempt(lambda node=node: self._output(node), None, node.span)
             if value is not None:
                 outputs[key.text] = value
         for claim in self.claims:
@@ -348,24 +348,37 @@ class _Elaborator:
 
     # --- mistakes -----------------------------------------------------------------------------------------
 
-    def _attempt(self, work: Callable[[], Any], name: str | None) -> Any | None:
+    def _pending(self, name: str, make: Callable[[], Any], span: Span) -> Pending:
+        """A definition that is worked out when it is first read; what fails is reported at `span`."""
+        return Pending(
+            lambda: self._guarded(make, span), lambda: refuse(RECURSIVE, f"`{name}` needs itself", span)
+        )
+
+    def _attempt(self, work: Callable[[], Any], name: str | None, place: Span) -> Any | None:
         """Does the work; what fails is reported once, and its name broken."""
-        result = self._guarded(work)
+        result = self._guarded(work, place)
         if name is not None:
             self.names.known[name] = result
         return None if isinstance(result, Broken) else result
 
-    def _guarded(self, work: Callable[[], Any]) -> Any:
+    def _guarded(self, work: Callable[[], Any], place: Span | None = None) -> Any:
         try:
             return work()
         except Silent:
             return Broken()
         except SpecError as wrong:
-            self._report(wrong)
+            self._report(wrong, place)
             return Broken()
 
-    def _report(self, wrong: SpecError) -> None:
-        self.mistakes.extend(d for d in wrong.diagnostics if d not in self.mistakes)
+    def _report(self, wrong: SpecError, place: Span | None = None) -> None:
+        """Adds the mistakes; one in a page of the library is shown where the spec uses the page."""
+        for found in wrong.diagnostics:
+            inside = found.span
+            if inside is not None and place is not None and inside.file != place.file:
+                notes = (*found.notes, (inside, "the formula of the library stands here"))
+                found = replace(found, span=place, notes=notes)
+            if found not in self.mistakes:
+                self.mistakes.append(found)
 
     def _claim_name(self, key: Scalar, name: str | None = None) -> None:
         name = name or key.text
@@ -377,22 +390,9 @@ class _Elaborator:
         self.first.setdefault(name, key.span)
 
 
-def free_in(node: syntax.Node, own: set[str]) -> list[syntax.Name]:
-    """The names that a formula reads from outside."""
-    return [n for n in syntax.walk(node) if isinstance(n, syntax.Name) and n.id not in own]
-
-
 def _reported(found: Solve) -> bool:
     report = found.method.report if found.method else found.iteration.report if found.iteration else None
     return report is None or report.text != "none"
-
-
-def _parses(node: Scalar) -> bool:
-    try:
-        parse(node)
-    except SpecError:
-        return False
-    return True
 
 
 def _by_place(diagnostic: Diagnostic) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """From a text to a checked model, and on to a file or a module. Backends are imported when asked for."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from banach.compiler import source, training
@@ -20,8 +22,10 @@ from banach.compiler.optimise import DEFAULT, Optimised, optimise
 from banach.compiler.spec import spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, render, suggest
 from banach.ir.evaluate import evaluate
-from banach.ir.graph import Graph, prune
+from banach.ir.graph import Graph, Port, beside, prune
 from banach.ir.reverse import NoDerivative, reverse
+from banach.ir.tensor import Tensor
+from banach.ir.tensor_type import numpy_dtype
 
 if TYPE_CHECKING:
     from banach.backends.base import Artifact
@@ -140,11 +144,9 @@ class Model:
         With `trainable`, for fx, the spec's trainable parameters are those of the torch module.
         """
         self._refuse()
-        return (
-            self._compile_opened(path, to, options)
-            if trainable
-            else _compile(self.graph, self, path, to, options)
-        )
+        if trainable:
+            return self._compile_opened(path, to, options)
+        return _compile(self.graph, self, path, to, options)
 
     @cached_property
     def opened(self) -> Elaborated:
@@ -154,12 +156,9 @@ class Model:
     def _compile_opened(self, path: str | Path | None, to: str, options: Options) -> "Artifact":
         names = self.opened.trainable
         if not names:
-            fix = "add `trainable: true` to a parameter"
-            raise SpecError([Diagnostic(NOTHING_TO_TRAIN, "there is no trainable parameter", fix=fix)])
+            raise SpecError([Diagnostic(NOTHING_TO_TRAIN, "there is no trainable parameter")])
         if to != "fx":
-            raise SpecError(
-                [Diagnostic(UNKNOWN_BACKEND, "a module that learns is one of fx", fix='write to="fx"')]
-            )
+            raise SpecError([Diagnostic(UNKNOWN_BACKEND, "only fx makes a module that learns")])
         from banach.backends.fx.run import artifact  # torch takes seconds to import
 
         made = artifact(optimise(self.opened.graph, options, set()).graph, dict.fromkeys(names))
@@ -212,10 +211,8 @@ class TrainStep:
 
     def __init__(self, model: Model):
         if model._task is None:
-            fix = "add a section `train:`"
-            raise SpecError(
-                [Diagnostic(training.NOT_TRAINABLE, "this spec has no section `train:`", fix=fix)]
-            )
+            message = "this spec has no section `train:`"
+            raise SpecError([Diagnostic(training.NOT_TRAINABLE, message, fix="add one")])
         self.model, self.task = model, model._task
         self.step = training.step(self.task)
 
@@ -265,10 +262,18 @@ class Derivative:
         self.graph = prune(
             replace(
                 whole,
+                inputs=tuple(map(_seeded, whole.inputs)),
                 outputs=tuple(whole.outputs[i] for i in kept),
                 output_names=tuple(whole.output_names[i] for i in kept),
             )
         )
+
+    def beside_model(self) -> "Derivative":
+        """The same, with the model's own outputs in front: what `compile --gradient` writes."""
+        both = copy(self)
+        model = self.model.opened.graph if self.opened else self.model.graph
+        both.graph = beside(model.name, [model, self.graph])
+        return both
 
     def compile(
         self, path: str | Path | None = None, to: str = "onnx", options: Options = DEFAULT
@@ -281,6 +286,13 @@ class Derivative:
     def optimised(self, options: Options = DEFAULT) -> Optimised:
         """As `Model.optimised`."""
         return _optimised(self.graph, self.model, options)
+
+
+def _seeded(port: Port) -> Port:
+    """The cotangent of a number is 1 unless something else is given."""
+    if port.type.shape or not port.name.startswith("d."):
+        return port
+    return replace(port, default=Tensor(np.ones((), numpy_dtype(port.type.dtype))))
 
 
 def _reversed(graph: Graph) -> Graph:

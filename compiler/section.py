@@ -63,7 +63,11 @@ class Section(BaseModel):
         try:
             return cls.model_validate({key.text: value for key, value in node})
         except ValidationError as refusal:
-            mistakes.extend(cls._explain(error, node) for error in refusal.errors(include_url=False))
+            errors = refusal.errors(include_url=False)
+            # A key that is there under another name is not missing too.
+            meant = {_meant(error["loc"][0], cls) for error in errors if error["type"] == "extra_forbidden"}
+            told = [e for e in errors if e["type"] != "missing" or e["loc"][0] not in meant]
+            mistakes.extend(cls._explain(error, node) for error in told)
             return None
 
     @classmethod
@@ -83,6 +87,12 @@ class Section(BaseModel):
         wanted = _FORMS.get(str(error.get("ctx", {}).get("class", "")), "something else")
         message = f"`{name}` takes {wanted}, not {form(value)}"
         return Diagnostic(WRONG_FORM, message, value.span if value else key.span, fix=f"write {wanted} there")
+
+
+def _meant(name: object, cls: type[Section]) -> str | None:
+    known = [_spelling(cls, field) for field in cls.model_fields]
+    alias = ALIASES.get(str(name))
+    return alias if alias in known else suggest(str(name), known)
 
 
 def unknown_key(key: Scalar, title: str, known: list[str]) -> Diagnostic:

@@ -272,6 +272,20 @@ def unused(name: str, taken: Container[str]) -> str:
     return name
 
 
+def beside(name: str, graphs: Sequence[Graph]) -> Graph:
+    """The graphs side by side: inputs of one name are one input, outputs follow each other."""
+    build = Builder(name)
+    inputs: dict[str, Value] = {}
+    for port in (port for graph in graphs for port in graph.inputs):
+        if port.name not in inputs:
+            inputs[port.name] = build.input(port.name, port.type, port.default, port.place)
+    outputs: dict[str, Value] = {}
+    for graph in graphs:
+        found = build.inline(graph, [inputs[port.name] for port in graph.inputs])
+        outputs.update(zip(graph.output_names, found))
+    return build.finish(outputs)
+
+
 def infer(
     name: str, types: Sequence[TensorType], attributes: Mapping[str, Any], regions: Sequence[Graph] = ()
 ) -> tuple[TensorType, ...]:

@@ -235,6 +235,9 @@ class _Measure:
         if op == "number":
             exact = Fraction(parts[0])
             return Number(exact, exact)
+        if op == "assumed":
+            lo, hi = (float(end) if end in ("inf", "-inf") else Fraction(end) for end in parts[1:])
+            return Number(lo, hi)
         if op == "between":
             return Number(Fraction(parts[0]), Fraction(parts[1]))
         if op == "trips" and self.trips is not None:

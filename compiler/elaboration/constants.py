@@ -64,6 +64,10 @@ def entries(context: Context) -> q.Quantity:
 def lipschitz(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     """The Lipschitz constant of a map in the Euclidean norm; of a linear map, its norm."""
     map = maps.as_map(thing, span)
+    return context.assumed.narrow("lipschitz", map, _by_structure(map, context, span))
+
+
+def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
     match map:
         case Identity():
             return q.number(1)
@@ -114,6 +118,10 @@ def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
 def smallest_singular(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     """The smallest singular value of a linear map: ‖A x‖ >= s‖x‖."""
     map = maps.as_map(thing, span)
+    return context.assumed.narrow("smallest_singular", map, _least_by_structure(map, context, span))
+
+
+def _least_by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
     match map:
         case Identity():
             return q.number(1)
@@ -130,6 +138,10 @@ def smallest_singular(thing: Any, context: Context, span: Span | None) -> q.Quan
 def symmetric(thing: Any, context: Context, span: Span | None) -> bool | None:
     """Whether a linear map is its own adjoint."""
     map = maps.as_map(thing, span)
+    return context.assumed.holds("symmetric", map, _symmetric_by_structure(map, context, span))
+
+
+def _symmetric_by_structure(map: Map, context: Context, span: Span | None) -> bool | None:
     match map:
         case Identity():
             return True
@@ -148,6 +160,10 @@ def symmetric(thing: Any, context: Context, span: Span | None) -> bool | None:
 def spectrum(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     """An interval that holds every eigenvalue of a symmetric linear map."""
     map = maps.as_map(thing, span)
+    return context.assumed.narrow("spectrum", map, _spectrum_by_structure(map, context, span))
+
+
+def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
     match map:
         case Identity():
             return q.number(1)
@@ -202,6 +218,10 @@ def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quan
 def linear(thing: Any, context: Context, span: Span | None) -> bool | None:
     """Whether a map is linear."""
     map = maps.as_map(thing, span)
+    return context.assumed.holds("linear", map, _linear_by_structure(map, context, span))
+
+
+def _linear_by_structure(map: Map, context: Context, span: Span | None) -> bool | None:
     match map:
         case Identity() | Matrix() | Adjoint():
             return True

@@ -1,10 +1,11 @@
 """What the meaning of a formula depends on, besides its names."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from banach.compiler import syntax
+from banach.compiler.elaboration.assumption import Assumptions
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Environment, Map
 from banach.ir.span import Span
@@ -24,6 +25,7 @@ class Context:
     apply: Callable[[Map, Sequence[Any], "Context", Span | None], Any]
     fact: Callable[..., Any]
     domain: TensorType | None = None
+    assumed: Assumptions = field(default_factory=Assumptions)
 
     def within(self, scope: Scope) -> "Context":
         """The same, with operations going elsewhere."""

@@ -142,7 +142,16 @@ def _word(
 def fact(
     name: str, thing: Any, context: Context, span: Span | None, arguments: Sequence[Any] = ()
 ) -> Meaning:
-    """A fact that a page states of what it makes. What no page states is unknown, and never false."""
+    """A fact that a page states of what it makes, or the spec assumes. Unknown otherwise, and never false."""
+    found = _stated(name, thing, context, span, arguments)
+    if isinstance(found, q.Quantity):
+        return context.assumed.narrow(name, thing, found)
+    if found in (True, False, None):  # a page states what suffices: where that fails, nothing is known
+        return context.assumed.holds(name, thing, True if found is True else None)
+    return found
+
+
+def _stated(name: str, thing: Any, context: Context, span: Span | None, arguments: Sequence[Any]) -> Meaning:
     if isinstance(thing, Total):
         return _of_sum(name, [fact(name, term, context, span, arguments) for term in thing.maps])
     if isinstance(thing, Scaled):

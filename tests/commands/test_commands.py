@@ -168,6 +168,16 @@ def test_gradient(banach_command, model_file, tmp_path):
     words = ("run", target, "--input", f"x={tmp_path / 'x.npy'}", "--input", f"d.z={tmp_path / 'g.npy'}")
     said = banach_command(*words, "-o", tmp_path / "out")
     assert said.code == 0 and np.load(tmp_path / "out" / "d.x.npy").shape == (2, 64)
+    assert np.load(tmp_path / "out" / "z.npy").shape == (2, 48)  # the model's own outputs are there too
+
+
+def test_the_gradient_of_a_number_needs_no_cotangent(tmp_path):
+    text = 'banach: 1\nprecision: float64\ninputs: {u: "real[3]"}\noutputs: {y: sum(u**2)}\n'
+    model = banach.loads(text)
+    u = np.array([1.0, -2.0, 3.0])
+    found = model.reverse("y", "u").beside_model().compile(tmp_path / "g.onnx").run(u=u)
+    assert found["y"] == 14
+    np.testing.assert_allclose(found["d.u"], 2 * u)
 
 
 # --- the others -------------------------------------------------------------------------------------------

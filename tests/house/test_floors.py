@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("api", "backends", "compiler", "ir", "specs")
 IR = {
-    0: "span diagnostic shelf dims tensor_type tensor exact elementary",
+    0: "span diagnostic shelf dims tensor_type tensor exact elementary array_file",
     1: "primitive graph hoist verify text reader rewrite",
     2: "primitives linearity implicit",
     3: "evaluate reverse forward vectorise simplify derivatives linear_map lens optimiser polynomial views",
@@ -22,7 +22,7 @@ COMPILER = {
     " certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate certify optimise",
-    7: "pipeline telling schema writing training",
+    7: "pipeline telling schema writing editing lsp training arguments",
     8: "cli __main__",
 }
 BACKENDS = {4: "base report arrays weights", 5: "fx onnx"}
@@ -39,8 +39,8 @@ HOMES = {
     "torch": ("banach.backends.fx.",),
     "onnx": ("banach.backends.onnx.",),
     "onnxruntime": ("banach.backends.onnx.", "banach.compiler.telling"),
-    "safetensors": ("banach.backends.", "banach.compiler.elaboration.files"),
-    "PIL": ("banach.backends.arrays", "banach.compiler.elaboration.files"),
+    "safetensors": ("banach.backends.", "banach.ir.array_file"),
+    "PIL": ("banach.backends.arrays", "banach.ir.array_file"),
 }
 
 
