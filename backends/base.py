@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from banach.ir.diagnostic import Code, Diagnostic, RunError
-from banach.ir.dims import Dim, bind, names
+from banach.ir.dims import Assumptions, Dim, bind, learn, names
 from banach.ir.graph import Port
 from banach.ir.tensor_type import TensorType, numpy_dtype
 
@@ -28,6 +28,16 @@ WRONG_SHAPE = Code(
 Where the spec says `u: real[batch, 64]`, every array for `u` has two axes, and the second has 64 entries.
 """,
 )
+BROKEN_CONTRACT = Code(
+    "B706",
+    "broken-contract",
+    """A size breaks what the spec assumes of it, and the compiled model relies on.
+
+A size that is known only at run time is at least 1, but for a `batch`, which may be empty. More may be said:
+by `sizes: {n: {least: 4, multiple: 2}}` n is at least 4, and even. A compiled file carries this, and refuses
+an input that does not keep to it.
+""",
+)
 WRONG_DTYPE = Code(
     "B703",
     "wrong-dtype",
@@ -39,10 +49,14 @@ Floats become other floats, and integers become floats or other integers; anythi
 
 
 class Artifact(ABC):
-    """A compiled model. `inputs` are the ports of its graph, `outputs` its names in order."""
+    """A compiled model. `inputs` are the ports of its graph, `outputs` its names in order.
+
+    `contract` is what their sizes must keep to; None: nothing is known of it.
+    """
 
     inputs: Sequence[Port]
     outputs: Sequence[str]
+    contract: Assumptions | None = None
 
     @abstractmethod
     def evaluate(self, arguments: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -54,10 +68,12 @@ class Artifact(ABC):
         RunError: the inputs do not fit.
         """
         given = {**(inputs or {}), **named}
-        return dict(zip(self.outputs, self.evaluate(admit(self.inputs, given)), strict=True))
+        return dict(zip(self.outputs, self.evaluate(admit(self.inputs, given, self.contract)), strict=True))
 
 
-def admit(ports: Sequence[Port], given: Mapping[str, object]) -> list[np.ndarray]:
+def admit(
+    ports: Sequence[Port], given: Mapping[str, object], contract: Assumptions | None = None
+) -> list[np.ndarray]:
     """One array per port, in the port's dtype and shape, defaults filled in. RunError: they do not fit."""
     known = {port.name for port in ports}
     for name in given:
@@ -71,6 +87,8 @@ def admit(ports: Sequence[Port], given: Mapping[str, object]) -> list[np.ndarray
     for port in ports:
         if port.name in given:
             arrays.append(_admit(port, np.asarray(given[port.name]), sizes))
+            if contract is not None:
+                _keep(contract, port, sizes)
         elif port.default is not None:
             arrays.append(port.default.array)
         else:
@@ -101,13 +119,23 @@ def _admit(port: Port, array: np.ndarray, sizes: dict[str, int]) -> np.ndarray:
     return np.ascontiguousarray(array, dtype).reshape(array.shape)
 
 
+def _keep(contract: Assumptions, port: Port, sizes: Mapping[str, int]) -> None:
+    """RunError: a size that this input shows breaks the contract."""
+    for name in dict.fromkeys(name for size in port.type.shape for name in names(size)):
+        if name in sizes and not contract.admits(name, sizes[name]):
+            message = (
+                f"the input `{port.name}` has {name} = {sizes[name]}; the model needs {contract.tell(name)}"
+            )
+            fix = f"give an array with {contract.tell(name)}"
+            raise RunError(Diagnostic(BROKEN_CONTRACT, message, span=port.place, fix=fix))
+
+
 def _converts(given: np.dtype, type: TensorType) -> bool:
     kinds = "fiu" if type.is_float else "iu" if type.dtype.startswith("int") else "b"
     return given.kind in kinds
 
 
 def _agrees(size: int | Dim, actual: int, sizes: dict[str, int]) -> bool:
-    """Whether an axis fits; a size that is a bare name takes the first value it meets."""
-    if isinstance(size, Dim) and str(size).isidentifier():
-        return sizes.setdefault(str(size), actual) == actual
+    """Whether an axis fits; where one name is new, as in `n` or `2*n + 1`, it takes the value that fits."""
+    learn(size, actual, sizes)
     return all(name in sizes for name in names(size)) and bind(size, sizes) == actual

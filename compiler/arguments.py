@@ -10,6 +10,8 @@ def passes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--reassociate", action="store_true", help=regroup)
     spaced = "look at the residual every M steps only, or as often as pays: fewer checks, more steps"
     command.add_argument("--check-every", type=spacing, metavar="M|auto", help=spaced)
+    closed = "replace an iteration by a closed form where its equation is affine with constant coefficients"
+    command.add_argument("--direct", action="store_true", help=closed)
 
 
 def weights(command: argparse.ArgumentParser) -> None:

@@ -148,7 +148,7 @@ def _parser() -> _Parser:
 def _options(options: Any) -> Any:
     from banach.compiler.optimisation import Options
 
-    return Options(options.reassociate, options.check_every)
+    return Options(options.reassociate, options.check_every, options.direct)
 
 
 # --- commands ---------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from banach.compiler import library, syntax
 from banach.compiler.elaboration import arithmetic, assumption, claims, formulas, training
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import (
-    BAD_NUMBER,
     BAD_TYPE,
     LANES,
+    size,
     type_of,
 )
 from banach.compiler.elaboration.definitions import free_in, in_order, parses
@@ -44,7 +44,7 @@ from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Block, Recurrence, Solve, Spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
-from banach.ir.dims import Size, named
+from banach.ir.dims import Size, assume, named
 from banach.ir.graph import Graph, prune
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
@@ -142,19 +142,16 @@ class _Elaborator:
         return "float32"
 
     def _sizes(self, section: Mapping | None) -> None:
+        bounds: dict[str, tuple[int, int]] = {}
         for key, node in section or ():
             self._claim_name(key)
-            value = node.value if isinstance(node, Scalar) else None
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-                self.names.known[key.text] = Number(Fraction(value))
-            elif isinstance(node, Scalar) and node.text == "any":
+            found = self._attempt(lambda key=key, node=node: size(key, node), key.text)
+            if isinstance(found, int):
+                self.names.known[key.text] = Number(Fraction(found))
+            elif found is not None:
                 self.names.known[key.text] = Extent(named(key.text))
-            else:
-                fix = "write a whole number from 1 on, or `any`"
-                self._report(
-                    refuse(BAD_NUMBER, f"the size `{key.text}` is no whole number", node.span, fix=fix)
-                )
-                self.names.known[key.text] = Broken()
+                bounds[key.text] = found
+        self.scope.build.contract = self.scope.contract = assume(bounds)
 
     def _inputs(self, section: Mapping | None) -> None:
         for key, node in section or ():

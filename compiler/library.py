@@ -40,6 +40,7 @@ class _PageSection(Section):
     where: Mapping | None = None
     facts: Mapping | None = None
     example: Scalar | None = None
+    domain: Scalar | None = None  # the type of what the example is applied to, real[3] if nothing is said
     beyond: Mapping | None = None
 
 
@@ -53,6 +54,12 @@ class FunctionPage(_PageSection):
     """A real-valued function: its value, and its gradient and prox where they have a formula."""
 
     title: ClassVar[str] = "function page"
+
+
+class SchedulePage(_PageSection):
+    """A number for every step k = 0, 1, 2, ..."""
+
+    title: ClassVar[str] = "schedule page"
 
 
 class SolverPage(_PageSection):
@@ -117,6 +124,7 @@ _MODELS: dict[str, type[_PageSection]] = {
     "operator": OperatorPage,
     "function": FunctionPage,
     "solver": SolverPage,
+    "schedule": SchedulePage,
 }
 
 

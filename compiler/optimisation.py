@@ -16,10 +16,12 @@ class Options:
 
     `reassociate` lets them regroup sums and products, which changes rounding. `check_every` looks at the
     residual of a solve only every so many steps, so it may take more of them; "auto" chooses by cost.
+    `direct` lets them replace an iteration by a closed form of what it solves, where they find one.
     """
 
     reassociate: bool = False
     check_every: int | Literal["auto"] | None = None
+    direct: bool = False
 
     def refusal(self, effect: Effect) -> str:
         """Why an effect was not asked for; empty if it was, or is none."""
@@ -27,6 +29,8 @@ class Options:
             return "it changes rounding, and `reassociate` was not asked for"
         if Effect.CHANGES_ITERATES in effect and self.check_every is None:
             return "it changes the number of steps, and `check_every` was not asked for"
+        if Effect.REPLACES_ITERATION in effect and not self.direct:
+            return "it replaces the iteration, and `direct` was not asked for"
         return ""
 
 

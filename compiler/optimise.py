@@ -44,6 +44,8 @@ class Run:
             return f"recheck: {self.lost} certified weights are gone"
         if self.skipped or not (self.fired or self.shared or self.before != self.after):
             return "preserved"
+        if Effect.REPLACES_ITERATION in self.effect:
+            return "of the same solution; the iteration it speaks of is replaced"
         if Effect.CHANGES_ITERATES in self.effect:
             return "preserved, but for the number of steps"
         return "preserved, up to rounding" if Effect.REASSOCIATES in self.effect else "preserved"

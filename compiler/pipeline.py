@@ -385,6 +385,7 @@ def Oracle(graph: Graph) -> "Artifact":
     class _Oracle(Artifact):
         inputs = graph.inputs
         outputs = graph.output_names
+        contract = graph.contract
 
         def evaluate(self, arguments: Sequence[Any]) -> Sequence[Any]:
             return evaluate(graph, arguments)

@@ -13,7 +13,7 @@ _ABOUT = {
     "name": "the model's name",
     "doc": "what it is, in words",
     "precision": "the dtype of the running program",
-    "sizes": "names for sizes: whole numbers, or `any` for one that is known only at run time",
+    "sizes": "names for sizes: whole numbers, or for one that is known only at run time `any` or its bounds",
     "inputs": "tensors given at run time, by type: real[m, n], int[n], bool[n], real",
     "parameters": "what is known when the spec is compiled",
     "operators": "maps and functions: pages of the library, formulas, algebra of maps",
@@ -39,7 +39,9 @@ def schema() -> dict[str, Any]:
     properties = head["properties"]
     properties["banach"] = {"const": 1, "description": _ABOUT["banach"]}
     properties["precision"] = {"enum": ["float32", "float64"], "description": _ABOUT["precision"]}
-    size = {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "any"}]}
+    whole = {"type": "integer", "minimum": 1}
+    known = {"type": "object", "properties": {"least": whole, "multiple": whole}, "minProperties": 1}
+    size = {"anyOf": [whole, {"const": "any"}, {**known, "additionalProperties": False}]}
     parts = {
         "sizes": size,
         "inputs": {"type": "string"},

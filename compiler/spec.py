@@ -40,6 +40,15 @@ class Head(Section):
     require: Mapping | None = None
 
 
+class Range(Section):
+    """What is known of a size before the run."""
+
+    title: ClassVar[str] = "size"
+
+    least: Scalar | None = None
+    multiple: Scalar | None = None
+
+
 class Parameter(Section):
     """A parameter that is more than one number."""
 

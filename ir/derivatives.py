@@ -28,7 +28,7 @@ def gradient(graph: Graph, output: str | None = None) -> Graph:
     type, back = graph.output_types[number], reverse(only(graph, [number]))
     if type.shape:
         raise BadRequest(f"{graph.output_names[number]} is {type}, and only a scalar has a gradient")
-    build = Builder(f"gradient.{graph.name}")
+    build = Builder(f"gradient.{graph.name}", graph.contract)
     inputs = _inputs(build, graph)
     found = build.inline(back, [*inputs, build.scalar(1.0, type.dtype)])
     return build.finish(dict(zip(back.output_names, found)))
@@ -42,7 +42,7 @@ def hvp(graph: Graph, output: str | None = None) -> Graph:
     slopes = gradient(graph, output)
     pushed = forward(slopes)
     named = [port.name for port in graph.inputs if port.type.is_float]
-    build = Builder(f"hvp.{graph.name}")
+    build = Builder(f"hvp.{graph.name}", graph.contract)
     inputs = _inputs(build, graph)
     moves = [build.input(f"v.{port.name}", port.type) for port in graph.inputs if port.type.is_float]
     found = build.inline(pushed, [*inputs, *moves])
@@ -70,7 +70,7 @@ def _by_rows(graph: Graph, column: int, sizes: tuple[Size, TensorType, TensorTyp
     place = [i for i, port in enumerate(graph.inputs) if port.type.is_float].index(column)
     back = only(reverse(graph), [place])
     lifted, reached = vectorise(back, [*[False] * len(graph.inputs), True], m)
-    build = Builder(f"jacobian.{graph.name}")
+    build = Builder(f"jacobian.{graph.name}", graph.contract)
     basis = build.op("reshape", _identity(build, m, made.dtype), shape=(m, *made.shape))
     (rows,) = build.inline(lifted, [*_inputs(build, graph), basis])
     rows = rows if reached[0] else build.op("broadcast", rows, shape=(m, *given.shape))
@@ -82,7 +82,7 @@ def _by_columns(graph: Graph, column: int, sizes: tuple[Size, TensorType, Tensor
     n, made, given = sizes
     moving = [i == column for i in range(len(graph.inputs))]
     lifted, reached = vectorise(forward(graph, moving), [*[False] * len(graph.inputs), True], n)
-    build = Builder(f"jacobian.{graph.name}")
+    build = Builder(f"jacobian.{graph.name}", graph.contract)
     basis = build.op("reshape", _identity(build, n, given.dtype), shape=(n, *given.shape))
     (columns,) = build.inline(lifted, [*_inputs(build, graph), basis])
     columns = columns if reached[0] else build.op("broadcast", columns, shape=(n, *made.shape))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from banach.ir.dims import Dim, bind
+from banach.ir.dims import Dim, bind, learn
 from banach.ir.graph import Graph, Op
 from banach.ir.primitive import page
 from banach.ir.primitives.regions import RegionOp
@@ -29,13 +29,12 @@ def evaluate(
 
 
 def _admit(name: str, type: Any, argument: np.ndarray, sizes: dict[str, int]) -> np.ndarray:
-    """The argument in its declared dtype; its shape gives the sizes that are bare names."""
+    """The argument in its declared dtype; its shape gives the sizes that it shows."""
     array = np.asarray(argument).astype(numpy_dtype(type.dtype), copy=False)
     if array.ndim != type.rank:
         raise TypeMismatch(f"the input {name} is {type}; it was given an array of shape {list(array.shape)}")
     for size, actual in zip(type.shape, array.shape):
-        if isinstance(size, Dim) and len(size.terms) == 1 and str(size).isidentifier():
-            sizes.setdefault(str(size), actual)
+        learn(size, actual, sizes)
         if bind(size, sizes) != actual:
             raise TypeMismatch(
                 f"the input {name} is {type}; it was given an array of shape {list(array.shape)}"

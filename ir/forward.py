@@ -37,7 +37,7 @@ def forward(graph: Graph, moving: Sequence[bool] | None = None) -> Graph:
 
     NoDerivative: an operation on the way has none.
     """
-    build = Builder(f"D.{graph.name}")
+    build = Builder(f"D.{graph.name}", graph.contract)
     active = [port.type.is_float for port in graph.inputs] if moving is None else moving
     values, tangents = _inputs(build, graph, active)
     _, moved = _push(build, graph, values, tangents)
@@ -46,7 +46,7 @@ def forward(graph: Graph, moving: Sequence[bool] | None = None) -> Graph:
 
 def _joint(graph: Graph, active: Sequence[bool]) -> Graph:
     """The graph and its derivative together; the active inputs have tangents, and all float outputs."""
-    build = Builder(f"D.{graph.name}")
+    build = Builder(f"D.{graph.name}", graph.contract)
     values, tangents = _inputs(build, graph, active)
     found, moved = _push(build, graph, values, tangents)
     return build.finish({**dict(zip(graph.output_names, found)), **_named(graph, moved, graph.output_names)})
@@ -233,7 +233,7 @@ def _regrouped(count: int, cuts: tuple[int, int], tangent_cuts: tuple[int, int],
 
 def _reordered(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> Graph:
     """The graph with its inputs and outputs in another order."""
-    build = Builder(graph.name)
+    build = Builder(graph.name, graph.contract)
     given: dict[int, Value] = {}
     for i in inputs:
         port = graph.inputs[i]

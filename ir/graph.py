@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from banach.ir.dims import FREE, Assumptions
 from banach.ir.shelf import pages
 from banach.ir.span import Span
 from banach.ir.tensor import Tensor
@@ -59,13 +60,17 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A morphism: named inputs, operations in program order, named outputs."""
+    """A morphism: named inputs, operations in program order, named outputs.
+
+    `contract` is what the sizes of the inputs must keep to; regions have none of their own.
+    """
 
     name: str
     inputs: tuple[Port, ...]
     ops: tuple[Op, ...]
     outputs: tuple[int, ...]
     output_names: tuple[str, ...]
+    contract: Assumptions = FREE
 
     def types(self) -> list[TensorType]:
         """The type of every value, by its number."""
@@ -135,8 +140,8 @@ class Builder:
     Every operation is typed by its page as it is added. TypeMismatch: the operands do not fit.
     """
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, contract: Assumptions = FREE):
+        self.name, self.contract = name, contract
         self._inputs: list[tuple[int, Port]] = []
         self._ops: list[Op] = []
         self._types: list[TensorType] = []
@@ -260,9 +265,9 @@ class Builder:
         ports = tuple(port for _, port in self._inputs)
         fresh = {value: i for i, (value, _) in enumerate(self._inputs)}
         if all(value == i for value, i in fresh.items()):
-            return Graph(self.name, ports, tuple(self._ops), tuple(ids), tuple(outputs))
+            return Graph(self.name, ports, tuple(self._ops), tuple(ids), tuple(outputs), self.contract)
         moved = _renumbered(self._ops, fresh, len(ports))
-        return Graph(self.name, ports, moved, tuple(fresh[v] for v in ids), tuple(outputs))
+        return Graph(self.name, ports, moved, tuple(fresh[v] for v in ids), tuple(outputs), self.contract)
 
 
 def unused(name: str, taken: Container[str]) -> str:

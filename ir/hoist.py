@@ -40,7 +40,7 @@ def split(graph: Graph, moving: Sequence[bool]) -> Split:
 
 
 def _before(graph: Graph, moving: Sequence[bool], moves: Sequence[bool], held: Sequence[int]) -> Graph:
-    build = Builder(f"before.{graph.name}")
+    build = Builder(f"before.{graph.name}", graph.contract)
     known: dict[int, Value] = {}
     for i, port in enumerate(graph.inputs):
         if not moving[i]:
@@ -56,7 +56,7 @@ def _after(
     free: Sequence[bool],
     held: Sequence[int],
 ) -> Graph:
-    build, types = Builder(graph.name), graph.types()
+    build, types = Builder(graph.name, graph.contract), graph.types()
     known: dict[int, Value] = {}
     for i, port in enumerate(graph.inputs):
         if moving[i]:
@@ -76,7 +76,7 @@ def _flat(graph: Graph) -> Graph:
     """The graph with its calls inlined, so that a part of what is called may be hoisted."""
     if all(op.name != "call" for op in graph.ops):
         return graph
-    build = Builder(graph.name)
+    build = Builder(graph.name, graph.contract)
     known = [build.input(port.name, port.type, port.default, port.place) for port in graph.inputs]
     for op in graph.ops:
         operands = [known[v] for v in op.operands]
@@ -95,7 +95,7 @@ def without_unread(graph: Graph, first: int) -> tuple[Graph, list[int]]:
     """The graph without the inputs from `first` on that nothing reads; and the numbers of those it keeps."""
     read = {v for op in graph.ops for v in op.operands} | set(graph.outputs)
     kept = [i for i in range(len(graph.inputs)) if i < first or i in read]
-    build = Builder(graph.name)
+    build = Builder(graph.name, graph.contract)
     known: dict[int, Value] = {}
     for i in kept:
         port = graph.inputs[i]

@@ -55,7 +55,7 @@ class Algebra:
 
 def reverse_over(graph: Graph, semiring: str, bound: int = 0) -> Graph:
     """x, dy ↦ dx over a semiring, as `reverse` is over the reals. NoDerivative: an operation is not of it."""
-    algebra, build = Algebra(semiring, bound), Builder(f"R.{graph.name}")
+    algebra, build = Algebra(semiring, bound), Builder(f"R.{graph.name}", graph.contract)
     values = [build.input(port.name, port.type, port.default, port.place) for port in graph.inputs]
     inputs, types, taken = list(values), graph.types(), {port.name for port in graph.inputs}
     flow: dict[int, Value] = {}

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from banach.ir.dims import Size, named
+from banach.ir.dims import FREE, Assumptions, Size, assume, named
 from banach.ir.graph import Graph, Op, Port
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import DTYPES, FLOATS, TensorType, numpy_dtype
@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|-inf\b)
     | (?P<name>{NAME})
     | (?P<text>"(?:[^"\\]|\\.)*")
-    | (?P<mark>//|\*\*|[()\[\]{{}}<>,:=@+*/])""",
+    | (?P<mark>//|\*\*|>=|[()\[\]{{}}<>,:=@+*/|])""",
     re.VERBOSE,
 )
 
@@ -118,6 +118,7 @@ class Reader:
         self.need("(")
         numbers = count()
         inputs = self.several(lambda: self.port(next(numbers)), ")")
+        contract = self.contract() if self.takes("where") else FREE
         self.need("{")
         ops: list[Op] = []
         known = len(inputs)
@@ -126,7 +127,27 @@ class Reader:
             known += len(ops[-1].types)
         outputs = self.several(lambda: self.pair(lambda: self.value(known)), "}")
         names, values = tuple(key for key, _ in outputs), tuple(value for _, value in outputs)
-        return Graph(name, tuple(inputs), tuple(ops), values, names)
+        return Graph(name, tuple(inputs), tuple(ops), values, names, contract)
+
+    def contract(self) -> Assumptions:
+        """`n >= 4, 2 | n`: for every name its least value, then a divisor if it has one."""
+        bounds: dict[str, tuple[int, int]] = {}
+        start = self.at
+        while not bounds or self.takes(","):
+            if self.tokens[self.at][0] == "number":
+                divisor = self.whole_number()
+                self.need("|")
+                name = self.name()
+                bounds[name] = (bounds.get(name, (1, 1))[0], divisor)
+            else:
+                name = self.name()
+                self.need(">=")
+                bounds[name] = (self.whole_number(), 1)
+        try:
+            return assume(bounds)
+        except ValueError as wrong:
+            self.at = start
+            self.fail(str(wrong))
 
     def port(self, number: int) -> Port:
         self.defined(number)

@@ -23,7 +23,7 @@ class NoDerivative(Exception):
 
 def reverse(graph: Graph) -> Graph:
     """The reverse derivative of a graph. NoDerivative: an operation on the way has none."""
-    build = Builder(f"R.{graph.name}")
+    build = Builder(f"R.{graph.name}", graph.contract)
     inputs = [build.input(port.name, port.type, port.default, port.place) for port in graph.inputs]
     types, taken = graph.types(), {port.name for port in graph.inputs}
     seeds: list[tuple[int, Value]] = []

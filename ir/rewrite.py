@@ -26,6 +26,7 @@ class Effect(Flag):
     REASSOCIATES = auto()  # rounding
     UNSTABLE_UNDER_REVERSE = auto()  # the derivative: only after `reverse`
     CHANGES_ITERATES = auto()  # the way to a fixed point, and so the number of its steps
+    REPLACES_ITERATION = auto()  # there is no way any more: the solution is written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class _Sweep:
 
     def __init__(self, graph: Graph, rules: dict[str, list[Rule]], journal: Journal):
         self.graph, self.rules, self.journal = graph, rules, journal
-        self.build = Builder(graph.name)
+        self.build = Builder(graph.name, graph.contract)
         self.values = [
             self.build.input(port.name, port.type, port.default, port.place) for port in graph.inputs
         ]

@@ -7,7 +7,8 @@
     }
 
 Regions follow their operation, as `with { graph .. }`. A constant of at most eight entries is written out; a
-larger one is named by its digest, and `tensors_of` holds its entries. Places are no part of the text.
+larger one is named by its digest, and `tensors_of` holds its entries. Places are no part of the text. What is
+assumed of sizes stands behind the inputs: `graph halves(%0 x: float64[n]) where n >= 4, 2 | n {`.
 """
 
 import json
@@ -19,7 +20,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
-from banach.ir.dims import Dim, Quotient, Size
+from banach.ir.dims import Assumptions, Dim, Quotient, Size
 from banach.ir.graph import Graph, Op, Port
 from banach.ir.reader import NAME, Reader, filled
 from banach.ir.tensor import Tensor
@@ -66,7 +67,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _lines(graph: Graph, indent: str) -> Iterator[str]:
     ports = ", ".join(_port(i, port) for i, port in enumerate(graph.inputs))
-    yield f"{indent}graph {_name(graph.name)}({ports}) {{"
+    yield f"{indent}graph {_name(graph.name)}({ports}){_contract(graph.contract)} {{"
     for op in graph.ops:
         head = f"{indent}  {_operation(op)}"
         if not op.regions:
@@ -79,6 +80,14 @@ def _lines(graph: Graph, indent: str) -> Iterator[str]:
     outputs = (f"{_name(name)}: %{v}" for name, v in zip(graph.output_names, graph.outputs, strict=True))
     yield f"{indent}  return {', '.join(outputs)}".rstrip()
     yield f"{indent}}}"
+
+
+def _contract(contract: Assumptions) -> str:
+    told = []
+    for name, least, multiple in contract.bounds:
+        told.append(f"{_name(name)} >= {least}")
+        told += [f"{multiple} | {_name(name)}"] if multiple > 1 else []
+    return f" where {', '.join(told)}" if told else ""
 
 
 def _port(number: int, port: Port) -> str:

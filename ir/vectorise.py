@@ -21,7 +21,7 @@ def vectorise(graph: Graph, lanes: Sequence[bool], size: Size) -> tuple[Graph, t
     """
     if len(lanes) != len(graph.inputs):
         raise ValueError(f"{graph.name} has {len(graph.inputs)} inputs, and {len(lanes)} marks")
-    build = Builder(f"V.{graph.name}")
+    build = Builder(f"V.{graph.name}", graph.contract)
     values = [_input(build, port, has, size) for port, has in zip(graph.inputs, lanes)]
     marks = [bool(has) for has in lanes]
     for op in graph.ops:

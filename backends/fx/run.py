@@ -12,6 +12,7 @@ import numpy as np
 from banach.backends.arrays import UNWRITABLE
 from banach.backends.base import Artifact
 from banach.ir.diagnostic import Code, Diagnostic, RunError
+from banach.ir.dims import Assumptions
 from banach.ir.graph import Graph, Port
 
 if TYPE_CHECKING:
@@ -52,15 +53,22 @@ def artifact(
         raise RunError(Diagnostic(NO_TORCH, fault, fix='pip install "banach[torch]"')) from None
     held = set(trainable or {})
     ports = tuple(port for port in graph.inputs if port.name not in held)
-    return FxArtifact(ports, graph.output_names, lower(graph, trainable, sizes))
+    return FxArtifact(ports, graph.output_names, lower(graph, trainable, sizes), graph.contract)
 
 
 @final
 class FxArtifact(Artifact):
     """A lowered graph. `module` is the torch module, for training, `.to(device)` and torch.compile."""
 
-    def __init__(self, inputs: Sequence[Port], outputs: Sequence[str], module: "Lowered"):
+    def __init__(
+        self,
+        inputs: Sequence[Port],
+        outputs: Sequence[str],
+        module: "Lowered",
+        contract: Assumptions | None = None,
+    ):
         self.inputs, self.outputs, self.module = tuple(inputs), tuple(outputs), module
+        self.contract = contract
 
     def evaluate(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for one array per input, worked out where the module lives."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import ModelProto, helper, numpy_helper
 
-from banach.backends.onnx import plain
+from banach.backends.onnx import contract, plain
 from banach.backends.onnx.check import verify
 from banach.backends.onnx.emit import Ref, info
 from banach.backends.onnx.loops import REGION_RULES
@@ -39,9 +39,9 @@ are in it. An output may bear an input's name only where it is that input, uncha
 def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto:
     """A model with the graph's inputs and outputs by name, symbolic sizes as symbolic axes.
 
-    An input with a default is an initializer too, so a run may leave it out. SpecError: an operation has no
-    form in ONNX (B611), no input shows a size (B612), or two values share a name (B616). RunError B911: what
-    we wrote is not sound.
+    An input with a default is an initializer too, so a run may leave it out. What the sizes must keep to
+    stands in the metadata. SpecError: an operation has no form in ONNX (B611), no input shows a size (B612),
+    or two values share a name (B616). RunError B911: what we wrote is not sound.
     """
     emit = SizedEmitter(graph.inputs, [*(port.name for port in graph.inputs), *graph.output_names])
     inputs = [Ref(port.type, port.name) for port in graph.inputs]
@@ -69,7 +69,7 @@ def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto
         body, opset_imports=[onnx.OperatorSetIdProto(domain="", version=OPSET)], ir_version=IR_VERSION
     )
     model.producer_name = "banach"
-    helper.set_model_props(model, dict(sorted((metadata or {}).items())))
+    helper.set_model_props(model, dict(sorted({**contract.write(graph), **(metadata or {})}.items())))
     verify(model)
     return model
 

@@ -12,6 +12,7 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, numpy_helper
 
 from banach.backends.base import Artifact
+from banach.backends.onnx import contract
 from banach.backends.onnx.emit import ELEMENTS
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.dims import Size, named
@@ -81,15 +82,19 @@ class OnnxArtifact(Artifact):
     """A model that ONNX Runtime runs, on the CPU unless `providers` says otherwise.
 
     The session is opened by the first run, or at once where providers are named. RunError: the model has
-    inputs that are no tensors (B711), there is no runtime (B613) or provider (B614), or it refuses the
-    model (B615).
+    inputs that are no tensors or a contract that is none (B711), there is no runtime (B613) or provider
+    (B614), or it refuses the model (B615).
     """
 
     def __init__(self, model: ModelProto, providers: Sequence[str] = ()):
         self.model = model
-        self.inputs = _ports(model.graph)
-        self.outputs = tuple(value.name for value in model.graph.output)
         self.metadata: Mapping[str, str] = {entry.key: entry.value for entry in model.metadata_props}
+        try:
+            self.contract = contract.read(self.metadata)
+        except contract.BadContract as refusal:
+            raise RunError(Diagnostic(UNREADABLE_FILE, f"the model cannot be read: {refusal}")) from None
+        self.inputs = _ports(model.graph, ours=self.contract is not None)
+        self.outputs = tuple(value.name for value in model.graph.output)
         self._providers = tuple(providers)
         if providers:
             self._session  # noqa: B018  a missing provider is found before the first run
@@ -200,7 +205,7 @@ def _reason(failure: Exception) -> str:
     return text.rsplit("Status Message: ", 1)[-1].split("] : ")[-1][:300] or type(failure).__name__
 
 
-def _ports(graph: GraphProto) -> list[Port]:
+def _ports(graph: GraphProto, ours: bool) -> list[Port]:
     defaults = {tensor.name: tensor for tensor in graph.initializer}
     ports = []
     for value in graph.input:
@@ -210,11 +215,11 @@ def _ports(graph: GraphProto) -> list[Port]:
         except (ValueError, TypeError):
             message = f"the default of the input `{value.name}` is not the array that it says it is"
             raise RunError(Diagnostic(UNREADABLE_FILE, message)) from None
-        ports.append(Port(value.name, _type(value), default))
+        ports.append(Port(value.name, _type(value, ours), default))
     return ports
 
 
-def _type(value: ValueInfoProto) -> TensorType:
+def _type(value: ValueInfoProto, ours: bool) -> TensorType:
     tensor = value.type.tensor_type
     if tensor.elem_type not in DTYPES or not tensor.HasField("shape"):
         message = f"the input `{value.name}` is no tensor of known rank in {', '.join(ELEMENTS)}"
@@ -223,9 +228,11 @@ def _type(value: ValueInfoProto) -> TensorType:
     for axis, dim in enumerate(tensor.shape.dim):
         if dim.HasField("dim_value"):
             shape.append(dim.dim_value)
-        else:  # an axis without a plain name, `2*n` say, takes any size that the operations take
-            plain = dim.dim_param.isidentifier()
-            shape.append(named(dim.dim_param if plain else f"axis_{axis}_of_{value.name}"))
+            continue
+        # In a file of ours `2*n` is a size; elsewhere such an axis takes what the operations take.
+        known = contract.axis(dim.dim_param) if ours else None
+        plain = dim.dim_param.isidentifier()
+        shape.append(known or named(dim.dim_param if plain else f"axis_{axis}_of_{value.name}"))
     return TensorType(DTYPES[tensor.elem_type], tuple(shape))
 
 

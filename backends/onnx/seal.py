@@ -11,10 +11,11 @@ CERTIFICATE, TEXT, VERSION = "banach.certificate", "banach.spec", "banach.versio
 
 
 def seal(model: ModelProto, certificates: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> None:
-    """Writes certificates and `facts` (the spec's text, the version, ..) into the model's metadata."""
+    """Adds certificates and `facts` (the spec's text, the version, ..) to the model's metadata."""
     document = {"format": 1, "certificates": list(certificates), "fingerprint": fingerprint(model)}
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    helper.set_model_props(model, dict(sorted({**facts, CERTIFICATE: text}.items())))
+    here = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, dict(sorted({**here, **facts, CERTIFICATE: text}.items())))
 
 
 def fingerprint(model: ModelProto) -> dict[str, Any]:

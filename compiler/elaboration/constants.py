@@ -5,7 +5,7 @@ A linear map's Lipschitz constant is its norm. What a page of the library states
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +23,7 @@ from banach.compiler.elaboration.things import (
     Identity,
     Map,
     Matrix,
+    Number,
     Operator,
     Prox,
     Scaled,
@@ -33,7 +34,7 @@ from banach.compiler.elaboration.things import (
 from banach.compiler.facts import lipschitz as analysis
 from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
-from banach.ir.exact import Interval
+from banach.ir.exact import Interval, round_float
 from banach.ir.span import Span
 
 NONNEGATIVE = Interval.between(0, math.inf)
@@ -81,13 +82,13 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
         case Composed(outer, inner):
             if _is_gram(map):
                 return q.combine("**", lipschitz(inner, context, span), q.number(2))
-            both = q.combine("*", lipschitz(outer, context, span), lipschitz(inner, context, span))
-            return _at_most(both)
+            both = q.combine("*", _of_outer(outer, inner, context, span), lipschitz(inner, context, span))
+            return at_most(both)
         case Total(terms):
             total = lipschitz(terms[0], context, span)
             for term in terms[1:]:
                 total = q.combine("+", total, lipschitz(term, context, span))
-            return _at_most(total)
+            return at_most(total)
         case Adjoint(inner):
             return lipschitz(inner, context, span)
         case Gradient(function):
@@ -100,10 +101,54 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
     return _by_graph(map, context, span).lipschitz
 
 
-def _at_most(quantity: q.Quantity) -> q.Quantity:
+def at_most(quantity: q.Quantity) -> q.Quantity:
     """An upper bound only: what holds of the parts bounds the whole from above."""
     interval = quantity.interval
     return q.Quantity(Interval.between(0, interval.hi), ["at_most", quantity.tree], quantity.unit)
+
+
+def hull(low: q.Quantity, high: q.Quantity) -> q.Quantity:
+    """A number of which is known that it lies between two others."""
+    if low.unit != high.unit or high.interval.hi < low.interval.lo:
+        return q.unknown("a number between unlike ones")
+    interval = Interval.between(low.interval.lo, high.interval.hi)
+    return q.Quantity(interval, ["hull", low.tree, high.tree], low.unit)
+
+
+def _of_outer(outer: Map, inner: Map, context: Context, span: Span | None) -> q.Quantity:
+    """The constant of a map on the results of another, whose type need not be that of the unknown.
+
+    The sum of n numbers has the constant √n: what is bounded by its graph is bounded at the type it is given.
+    """
+    leaves = list(_leaves(outer))
+    if context.domain is None or not any(_by_formula(leaf) for leaf in leaves):
+        return lipschitz(outer, context, span)
+    if any(isinstance(leaf, Adjoint) and _by_formula(leaf.map) for leaf in leaves):
+        return ANYTHING  # the adjoint of a formula is about the type of the unknown, and the formula is not
+    graph, _ = maps.graph_of(inner, [context.domain], context, span)
+    return lipschitz(outer, context.about(graph.output_types[0]), span)
+
+
+def _leaves(map: Map) -> Iterator[Map]:
+    """The maps that sums, multiples and compositions are made of."""
+    match map:
+        case Scaled(_, inner):
+            yield from _leaves(inner)
+        case Total(terms):
+            for term in terms:
+                yield from _leaves(term)
+        case Composed(outer, inner):
+            yield from _leaves(outer)
+            yield from _leaves(inner)
+        case _:
+            yield map
+
+
+def _by_formula(map: Map) -> bool:
+    """Whether a map's constant is read off its graph."""
+    if isinstance(map, Operator):
+        return "lipschitz" not in map.page.facts
+    return not isinstance(map, Identity | Matrix | Gradient | Prox | Adjoint)
 
 
 def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
@@ -179,11 +224,12 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
             least, most = smallest_singular(inner, context, span), lipschitz(inner, context, span)
             if least.unit != most.unit:
                 least = q.number(0)
-            hull = Interval.between(least.interval.lo, most.interval.hi)
-            return q.combine("**", q.Quantity(hull, ["hull", least.tree, most.tree], most.unit), q.number(2))
+            return q.combine("**", hull(least, most), q.number(2))
         case Matrix(Table() as table) if symmetric(map, context, span):
             least, most = norms.spectrum(stored(table, context.scope.precision))
             return analysis.spectrum_fact(stored(table, context.scope.precision), table.label, least, most)
+        case Operator() if "spectrum" in map.page.facts:
+            return context.fact("spectrum", map, context, span)
     size = lipschitz(map, context, span)
     return q.Quantity(Interval.between(-size.interval.hi, size.interval.hi), ["around", size.tree], size.unit)
 
@@ -212,7 +258,7 @@ def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quan
     if isinstance(farthest, float):
         return ANYTHING
     distance = q.Quantity(Interval.of(farthest), ["number", str(farthest)])
-    return _at_most(q.combine("*", distance, q.transform("sqrt", entries(context))))
+    return at_most(q.combine("*", distance, q.transform("sqrt", entries(context))))
 
 
 def linear(thing: Any, context: Context, span: Span | None) -> bool | None:
@@ -240,10 +286,89 @@ def _is_zero(thing: Any, context: Context, span: Span | None) -> bool | None:
 
 def _largest_entry(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     """The largest absolute value of the entries of a tensor, where it is known before the run."""
-    if not arithmetic.is_known(thing):
+    array = _stored(thing, context)
+    return ANYTHING if array is None else q.number(Fraction(float(np.max(np.abs(array), initial=0.0))))
+
+
+def _entries_of(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """An interval that holds every entry of a tensor, where it is known before the run."""
+    array = _stored(thing, context)
+    if array is None or not array.size:
+        return q.unknown("entries that are known only when the model runs")
+    low, high = (q.number(Fraction(float(end))) for end in (array.min(), array.max()))
+    return hull(low, high)
+
+
+def _sum_of_sizes(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """Σ|x_i| over the entries of a tensor, exactly, where it is known before the run."""
+    array = _stored(thing, context)
+    if array is None:
         return ANYTHING
-    size = Fraction(float(np.max(np.abs(arithmetic.as_array(thing)), initial=0.0)))
-    return q.number(size)
+    return q.number(sum((abs(Fraction(float(x))) for x in array.ravel()), Fraction(0)))
+
+
+def _dominance(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """max_i Σ_(j≠i) |a_ij| / |a_ii| of a square matrix that is known before the run, exactly.
+
+    Below 1 it is strictly diagonally dominant. A zero on the diagonal, or another shape, has no bound.
+    """
+    array = _stored(thing, context) if arithmetic.is_matrix(thing) else None
+    if array is None or array.shape[0] != array.shape[1] or not np.diag(array).all():
+        return ANYTHING
+    worst = Fraction(0)
+    for i, row in enumerate(array):
+        sizes = [abs(Fraction(float(x))) for x in row]
+        worst = max(worst, (sum(sizes, Fraction(0)) - sizes[i]) / sizes[i])
+    return q.number(worst)
+
+
+def _row_sums(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """The largest Σ|x_i| along the last axis of a tensor that is known before the run, exactly."""
+    array = _stored(thing, context)
+    if array is None or not array.ndim:
+        return ANYTHING
+    rows = array.reshape(-1, array.shape[-1])
+    sums = [sum((abs(Fraction(float(x))) for x in row), Fraction(0)) for row in rows]
+    return q.number(max(sums, default=Fraction(0)))
+
+
+def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether ⟨F(x) - F(y), x - y⟩ >= 0 for all x and y."""
+    map = maps.as_map(thing, span)
+    match map:
+        case Identity():
+            return True
+        case Matrix(Table() as table):
+            array = stored(table, context.scope.precision)
+            if array.shape[0] != array.shape[1]:
+                return None
+            # The symmetric part has no negative eigenvalue; that of a skew matrix is zero, exactly.
+            skew = np.array_equal(array, -array.T)
+            return True if skew or norms.logarithmic_norm(-array).hi <= 0 else None
+        case Scaled(factor, inner):
+            size = measured(factor, context)
+            positive = size is not None and q.compare(">=", size, q.number(0)) is True
+            return True if positive and monotone(inner, context, span) else None
+        case Total(terms):
+            return True if all(monotone(term, context, span) for term in terms) else None
+        case Composed() if _is_gram(map):
+            return True if linear(map.inner, context, span) else None
+        case Adjoint(inner):
+            return monotone(inner, context, span) if linear(inner, context, span) else None
+        case Gradient(function) | Prox(function):
+            return True if context.fact("convex", function, context, span) is True else None
+    return context.fact("monotone", map, context, span)
+
+
+def _stored(thing: Any, context: Context) -> np.ndarray | None:
+    """The entries of a tensor as the model holds them; None where they are known only when it runs."""
+    if not arithmetic.is_known(thing):
+        return None
+    if isinstance(thing, Table):
+        return stored(thing, context.scope.precision)
+    return (
+        np.asarray(round_float(thing.value, context.scope.precision)) if isinstance(thing, Number) else None
+    )
 
 
 WORDS: dict[str, Callable[..., Any]] = {
@@ -256,4 +381,9 @@ WORDS: dict[str, Callable[..., Any]] = {
     "linear": linear,
     "is_zero": _is_zero,
     "largest_entry": _largest_entry,
+    "entries_of": _entries_of,
+    "sum_of_sizes": _sum_of_sizes,
+    "dominance": _dominance,
+    "row_sums": _row_sums,
+    "monotone": monotone,
 }

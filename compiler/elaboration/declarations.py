@@ -7,9 +7,9 @@ from banach.compiler.elaboration import formulas
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment
-from banach.compiler.source import Scalar
-from banach.compiler.spec import Stop
-from banach.ir.diagnostic import Code
+from banach.compiler.source import Mapping, Node, Scalar
+from banach.compiler.spec import Range, Stop
+from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Size
 from banach.ir.tensor_type import TensorType
 
@@ -29,6 +29,35 @@ BAD_NUMBER = Code(
     "A number is out of range: a size below 1, a tolerance that is not positive, a negative count.\n",
 )
 LANES = "batch"
+_SIZE = "write a whole number from 1 on, `any`, or `{least: 4, multiple: 2}`"
+
+
+def size(key: Scalar, node: Node) -> int | tuple[int, int]:
+    """A size that is known, or the least value and the divisor of one that is not. SpecError: neither."""
+    if isinstance(node, Scalar):
+        if node.text == "any":
+            return (0 if key.text == LANES else 1), 1  # a batch may be empty: each sample is by itself
+        return _count_from_1(node, f"the size `{key.text}`", _SIZE)
+    if not isinstance(node, Mapping) or not node.items:
+        raise refuse(BAD_NUMBER, f"the size `{key.text}` is no whole number", node.span, fix=_SIZE)
+    mistakes: list[Diagnostic] = []
+    known = Range.read(node, mistakes)
+    if known is None:
+        raise SpecError(mistakes)
+    return _bound(key, "least", known.least), _bound(key, "multiple", known.multiple)
+
+
+def _bound(key: Scalar, name: str, given: Scalar | None) -> int:
+    if given is None:
+        return 1
+    return _count_from_1(given, f"`{name}` of the size `{key.text}`", f"write `{name}: 2`, say")
+
+
+def _count_from_1(scalar: Scalar, what: str, fix: str) -> int:
+    value = scalar.value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**62:
+        return value
+    raise refuse(BAD_NUMBER, f"{what} is no whole number", scalar.span, fix=fix)
 
 
 def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[TensorType, bool]:

@@ -148,7 +148,7 @@ def _apply(name: str, operand: Any, context: Context, span: Span) -> Any:
 
 
 def _binary(op: str, left: Any, right: Any, context: Context, span: Span) -> Any:
-    sizes = _sizes(op, left, right)
+    sizes = _sizes(op, left, right, context)
     if sizes is not None:
         return sizes
     if isinstance(left, Map) or isinstance(right, Map):
@@ -160,7 +160,7 @@ def _binary(op: str, left: Any, right: Any, context: Context, span: Span) -> Any
     return arithmetic.binary(op, left, right, context.scope, span)
 
 
-def _sizes(op: str, left: Any, right: Any) -> Any | None:
+def _sizes(op: str, left: Any, right: Any, context: Context) -> Any | None:
     """Arithmetic of sizes: it stays a size where both are."""
     if not (isinstance(left, Extent) or isinstance(right, Extent)) and op not in ("//", "%"):
         return None
@@ -172,6 +172,7 @@ def _sizes(op: str, left: Any, right: Any) -> Any | None:
     result = {"+": a + b, "-": a - b, "*": a * b}.get(op)
     if result is None:
         result = a // b if op == "//" else a - a // b * b
+    result = context.scope.contract.simplify(result)
     return Number(Fraction(result)) if isinstance(result, int) else Extent(result)
 
 

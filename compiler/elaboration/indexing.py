@@ -49,6 +49,21 @@ def first(pairs: Any, context: Context, span: Span) -> Any:
     return arithmetic.apply("reshape", [cut], context.scope, span, shape=type.shape[:-1])
 
 
+def stacked(parts: Sequence[Any], context: Context, span: Span) -> Any:
+    """Tensors beside each other, along a new last axis."""
+    columns = []
+    for part in parts:
+        shape = (*arithmetic.type_of(part, context.scope).shape, 1)
+        columns.append(arithmetic.apply("reshape", [part], context.scope, span, shape=shape))
+    return arithmetic.apply("concatenate", columns, context.scope, span, axis=-1)
+
+
+def sizes_of(x: Any, context: Context) -> Several:
+    """The sizes of a tensor."""
+    shape = arithmetic.type_of(x, context.scope).shape
+    return Several(tuple(Number(Fraction(s)) if isinstance(s, int) else Extent(s) for s in shape))
+
+
 def _part(several: Several, place: Any, span: Span) -> Any:
     if isinstance(place, Number) and place.value.denominator == 1 and 0 <= place.value < len(several.items):
         return several.items[int(place.value)]

@@ -128,6 +128,10 @@ def _word(
             [word, inner.tree],
             inner.unit,
         )
+    if word == "at_most":
+        return constants.at_most(quantity(arguments[0], names, context))
+    if word == "between":
+        return constants.hull(*(quantity(argument, names, context) for argument in arguments))
     if word in constants.WORDS:
         things = [context.evaluate(argument, names, context) for argument in arguments]
         return constants.WORDS[word](*things, context, span)

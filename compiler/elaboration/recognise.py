@@ -14,7 +14,7 @@ from banach.compiler.elaboration.iteration import Recipe
 from banach.compiler.elaboration.things import Environment, Formula
 from banach.compiler.expression import parse, to_text
 
-_MOST_STATES = 4
+_MOST_STATES = 5
 Bindings = dict[str, syntax.Node]
 
 

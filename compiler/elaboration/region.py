@@ -58,7 +58,7 @@ def close(region: Region, captures: Sequence[tuple[tuple[int, int], Value]]) -> 
     scope, fixed, outputs = region
     graph = scope.build.finish(outputs)
     position = {port_id: i for i, port_id in enumerate([value.id for value in scope.build.inputs])}
-    build = Builder(graph.name)
+    build = Builder(graph.name, graph.contract)
     given: list[Value | None] = [None] * len(graph.inputs)
     for value in fixed:
         port = graph.inputs[position[value.id]]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler.elaboration.things import Extent, Number, Table, Tensor, Truth
+from banach.ir.dims import FREE, Assumptions
 from banach.ir.graph import Builder, Value
 from banach.ir.span import Span
 from banach.ir.tensor import Tensor as Constant
@@ -23,6 +24,7 @@ class Scope:
         self.build = Builder(name)
         self.precision = precision
         self.outer = outer
+        self.contract: Assumptions = outer.contract if outer else FREE  # what is assumed of sizes
         self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
         self.labels: dict[str, str] = outer.labels if outer else {}  # digest of a weight -> its name
         self.places: dict[str, Span] = (

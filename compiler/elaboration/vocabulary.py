@@ -47,6 +47,7 @@ class Spoken:
 
 
 Arguments = Sequence[Any]
+Keywords = Mapping[str, Any]
 
 
 def speak(name: str, arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
@@ -183,15 +184,12 @@ def _mean(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
     return arithmetic.binary("/", total, many, context.scope, span)
 
 
-@_word("norm(x)", 1, 1)
+@_word("norm(x, axis=k)", 1, 1, "axis")
 def _norm(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
-    """The Euclidean norm of a tensor; the operator norm of a linear map (an upper bound of it)."""
-    (x,) = arguments
-    if isinstance(x, Map):
+    """The Euclidean norm of a tensor, or along one axis; the operator norm of a linear map, from above."""
+    if isinstance(arguments[0], Map):
         return _lipschitz(arguments, keywords, context, span)
-    (x,) = _tensors(arguments, span)
-    type = arithmetic.type_of(x, context.scope)
-    return arithmetic.apply("norm", [x], context.scope, span, axes=tuple(range(-type.rank, 0)))
+    return _reduced("norm", arguments[0], keywords, context, span)
 
 
 @_word("dot(x, y)", 2, 2)
@@ -202,16 +200,16 @@ def _dot(arguments: Arguments, keywords: Mapping[str, Any], context: Context, sp
     return _reduced("sum", product, {}, context, span)
 
 
-@_word("max(x, y, ...)", 1, 8)
+@_word("max(x, y, ..., axis=k)", 1, 8, "axis")
 def _max(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
-    """The largest entry of one tensor, or the larger of several, entry by entry."""
-    return _extremum("maximum", arguments, context, span)
+    """The largest entry of one tensor, or along one axis, or the larger of several, entry by entry."""
+    return _extremum("maximum", arguments, keywords, context, span)
 
 
-@_word("min(x, y, ...)", 1, 8)
+@_word("min(x, y, ..., axis=k)", 1, 8, "axis")
 def _min(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
-    """The smallest entry of one tensor, or the smaller of several, entry by entry."""
-    return _extremum("minimum", arguments, context, span)
+    """The smallest entry of one tensor, or along one axis, or the smaller of several, entry by entry."""
+    return _extremum("minimum", arguments, keywords, context, span)
 
 
 # --- rearrangements ---------------------------------------------------------------------------------------
@@ -220,15 +218,26 @@ def _min(arguments: Arguments, keywords: Mapping[str, Any], context: Context, sp
 @_word("transpose(A)", 1, 1)
 def _transpose(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The transpose of a matrix."""
-    (matrix,) = _tensors(arguments, span)
-    return maps.transpose(matrix, context, span)
+    return maps.transpose(_tensors(arguments, span)[0], context, span)
 
 
 @_word("reshape(x, n, ...)", 1, 8)
 def _reshape(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
     """The same entries under another shape."""
-    (x,) = _tensors(arguments[:1], span)
-    return arithmetic.apply("reshape", [x], context.scope, span, shape=sizes(arguments[1:], span))
+    given = _tensors(arguments[:1], span)
+    return arithmetic.apply("reshape", given, context.scope, span, shape=sizes(arguments[1:], span))
+
+
+@_word("shape(x)", 1, 1)
+def _shape(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """The sizes of a tensor: shape(x)[0] is that of its first axis, reshape(y, shape(x)) has them all."""
+    return indexing.sizes_of(_tensors(arguments, span)[0], context)
+
+
+@_word("stack(x, y, ...)", 1, 8)
+def _stack(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+    """Tensors of one shape beside each other, along a new last axis."""
+    return indexing.stacked(_tensors(arguments, span), context, span)
 
 
 @_word("stop_gradient(x)", 1, 1)
@@ -372,15 +381,16 @@ def _reduced(name: str, x: Any, keywords: Mapping[str, Any], context: Context, s
     return arithmetic.apply(name, [x], context.scope, span, axes=_axes(type.rank, keywords, span))
 
 
-def _extremum(name: str, arguments: Arguments, context: Context, span: Span) -> Any:
+def _extremum(name: str, arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     things = _tensors(arguments, span)
     if len(things) == 1:
         if name == "maximum":
-            return _reduced("reduce_max", things[0], {}, context, span)
+            return _reduced("reduce_max", things[0], keywords, context, span)
         opposite = arithmetic.apply("negate", things, context.scope, span)
-        return arithmetic.apply(
-            "negate", [_reduced("reduce_max", opposite, {}, context, span)], context.scope, span
-        )
+        most = _reduced("reduce_max", opposite, keywords, context, span)
+        return arithmetic.apply("negate", [most], context.scope, span)
+    if keywords:
+        raise refuse(WRONG_ARGUMENTS, f"`axis` goes with one tensor, not with {len(things)}", span)
     exact = [thing.value for thing in things if isinstance(thing, Number)]
     if len(exact) == len(things):
         return Number(max(exact) if name == "maximum" else min(exact))

@@ -55,6 +55,8 @@ def combine(op: str, left: Quantity, right: Quantity) -> Quantity:
     tree = [op, left.tree, right.tree]
     if op == "*":
         return Quantity(left.interval * right.interval, tree, _join(left.unit, right.unit, 1))
+    if op == "/" and right.is_zero:
+        return unknown("a division by zero")
     if op == "/":
         return Quantity(left.interval / right.interval, tree, _join(left.unit, right.unit, -1))
     if op == "**":

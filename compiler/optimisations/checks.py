@@ -1,5 +1,6 @@
 """How often a solve looks at its residual."""
 
+from dataclasses import replace
 from typing import final
 
 from banach.compiler.optimisation import Options, Pass, entries, inside_out, note, with_attributes
@@ -37,9 +38,7 @@ def _spaced(graph: Graph, options: Options, journal: Journal) -> Graph:
     if not any(op.name == "fix" for op in graph.ops):
         return graph
     ops = tuple(_chosen(op, graph, options, journal) if op.name == "fix" else op for op in graph.ops)
-    return (
-        graph if ops == graph.ops else Graph(graph.name, graph.inputs, ops, graph.outputs, graph.output_names)
-    )
+    return graph if ops == graph.ops else replace(graph, ops=ops)
 
 
 def _chosen(op: Op, graph: Graph, options: Options, journal: Journal) -> Op:

@@ -18,7 +18,9 @@ from banach.ir.tensor_type import TensorType, numpy_dtype
 class Products(Pass):
     """Multiply constant matrices that follow each other, and take numbers into them.
 
-    Maths      A(Bx) = (AB)x, (XA)B = X(AB), A(Bx - c) = (AB)x - Ac, s(Ax) = (sA)x
+    Maths      A(Bx) = (AB)x, (XA)B = X(AB), A(Bx - c) = (AB)x - Ac, s(Ax) = (sA)x, s(Ax - v) = (sA)x - sv,
+               A((BX)C) = ((AB)X)C: factors of a Kronecker product do not see each other. The product of two
+               circulants is again exactly one, and the same bits in either order
     Why        the gradient of ½‖Ax - b‖² is (AᵀA)x - Aᵀb: for a tall A: [m, n] that is n² products in place
                of 2mn; a step size costs nothing where it is in the matrix
     Preserves  every number up to rounding: products are taken in float64 and rounded once. Certificates speak
@@ -125,16 +127,19 @@ class _Sweep:
         """How a value was made, if nothing else reads it."""
         return self.forms.get(value) if self.reads[value] == 1 else None
 
-    def joined(self, outer: _Linear, inner: _Linear, op: Op, extra: int = 0) -> _Linear | None:
-        """Two products on one side as one, if that takes fewer multiplications. `extra`: what is added."""
+    def joined(self, outer: _Linear, inner: _Linear, op: Op, extra: int = 0, gain: int = 0) -> _Linear | None:
+        """Two products on one side as one, if that takes fewer multiplications. `extra`: what is added.
+
+        `gain`: what is known to be saved, where something stands between the two.
+        """
         a, b = (outer.matrix, inner.matrix) if outer.kind != "right" else (inner.matrix, outer.matrix)
         entries = outer.entries + inner.entries
         (m, k), n = a.shape, b.shape[1]
-        if m * n + extra >= m * k + k * n:
+        if not gain and m * n + extra >= m * k + k * n:
             return self.refuse(op, f"{m * n + extra} multiplications are not fewer than {m * k + k * n}")
         if m * n > GROWTH * entries or m * n * numpy_dtype(op.types[0].dtype).itemsize > LARGEST:
             return self.refuse(op, f"the product has {m * n} entries, and its factors {entries}")
-        return _Linear(outer.kind, a @ b, inner.argument, inner.inner, entries)
+        return _Linear(outer.kind, product(a, b), inner.argument, inner.inner, entries)
 
     def refuse(self, op: Op, reason: str) -> None:
         self.journal.refused.append(note("product of matrices", op, self.graph, reason))
@@ -145,14 +150,17 @@ class _Sweep:
         sides = {outer.kind, inner.kind}
         if sides != {"left", "right"} or not isinstance(middle, _Linear) or middle.kind != outer.kind:
             return None
-        if inner.matrix.shape[0] != inner.matrix.shape[1]:
-            return None
-        joined = self.joined(outer, middle, op)
+        a, b = (outer.matrix, middle.matrix) if outer.kind == "left" else (middle.matrix, outer.matrix)
+        between = inner.matrix.shape if outer.kind == "left" else inner.matrix.shape[::-1]
+        before, after = _across(a, b, between, outer.kind)
+        if after >= before:
+            return self.refuse(op, f"{after} multiplications are not fewer than {before}")
+        joined = self.joined(outer, middle, op, gain=before - after)
         return (replace(inner, inner=joined, argument=-1), "product of matrices") if joined else None
 
     def distributed(self, outer: _Linear, inner: _Affine, op: Op) -> tuple[_Form, str] | None:
         """A(Bx - c) = (AB)x - Ac."""
-        if outer.kind != "matvec":
+        if (outer.kind, inner.linear.kind) != ("matvec", "matvec"):
             return None
         given = inner.offset
         extra = 0 if isinstance(given, np.ndarray) else outer.matrix.size
@@ -170,9 +178,9 @@ class _Sweep:
             return None
         for place in (0, 1):
             linear, other = self.form(op.operands[place]), op.operands[1 - place]
-            if not isinstance(linear, _Linear) or linear.kind != "matvec":
+            if not isinstance(linear, _Linear) or self.types[op.operands[place]] != op.types[0]:
                 continue
-            offset = self.offset(other, op.types[0])
+            offset = self.offset(other, op.types[0], linear.kind)
             if offset is None:
                 continue
             negated = op.name == "subtract"
@@ -181,17 +189,16 @@ class _Sweep:
             return _Affine(linear, offset, -1 if negated else 1), ""
         return None
 
-    def offset(self, value: int, type: TensorType) -> np.ndarray | int | None:
-        """What is added to a product; None if its last axis is a stretched one."""
+    def offset(self, value: int, type: TensorType, kind: str) -> np.ndarray | int | None:
+        """What is added to a product; None if an axis that the matrix acts on is a stretched one."""
         if value in self.constants:
             array = self.constants[value]
-            return (
-                array.astype(np.float64) if array.ndim == 1 and array.shape[-1:] == type.shape[-1:] else None
-            )
+            whole = type.shape[-1:] if kind == "matvec" else type.shape
+            return array.astype(np.float64) if array.shape == whole else None
         return self.copy.at[value] if self.types[value] == type else None
 
     def scaled(self, op: Op) -> tuple[_Form, str] | None:
-        """s(Mx + c) = (sM)x + sc, for a number s."""
+        """s(Mx + c) = (sM)x + sc, for a number s. Where c is no constant, sc may yet leave a loop."""
         if op.name not in ("multiply", "divide", "negate") or not _plain(op.types[0]):
             return None
         for place in (0,) if op.name != "multiply" else (0, 1):
@@ -202,9 +209,15 @@ class _Sweep:
             factor = 1 / number if op.name == "divide" else number
             if isinstance(form, _Linear):
                 return replace(form, matrix=form.matrix * factor), "number into a matrix"
-            if isinstance(form.offset, np.ndarray):
-                linear = replace(form.linear, matrix=form.linear.matrix * factor)
-                return _Affine(linear, form.offset * factor, form.sign), "number into a matrix"
+            linear = replace(form.linear, matrix=form.linear.matrix * factor)
+            offset, sign = form.offset, form.sign
+            if isinstance(offset, np.ndarray):
+                return _Affine(linear, offset * factor, sign), "number into a matrix"
+            if op.name == "negate":  # -(Mx - v) = (-M)x + v
+                return _Affine(linear, offset, -sign), "number into a matrix"
+            held = self.constant(np.asarray(factor), op.types[0].dtype, op)
+            scaled = self.added("multiply", (held, offset), op.types[0], op)
+            return _Affine(linear, scaled, sign), "number into a matrix"
         return None
 
     def number(self, value: int) -> float | None:
@@ -251,6 +264,30 @@ class _Sweep:
     def added(self, name: str, operands: Sequence[int], type: TensorType, op: Op) -> int:
         (value,) = self.copy.add(Op(name, tuple(operands), (), (), (type,), 0, op.place))
         return value
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """AB; of two circulants exactly a circulant, and exactly BA: its first column is a ⋆ b = b ⋆ a."""
+    if a.shape != b.shape or not (is_circulant(a) and is_circulant(b)):
+        return a @ b
+    first, second = sorted((a, b), key=lambda m: m[:, 0].tolist())
+    column, places = first @ second[:, 0], np.arange(len(a))
+    return column[(places[:, None] - places) % len(a)]
+
+
+def is_circulant(matrix: np.ndarray) -> bool:
+    """Whether every row is, exactly, the one above it turned by one place."""
+    n = len(matrix)
+    return matrix.shape == (n, n) and np.array_equal(matrix[1:], np.roll(matrix[:-1], 1, axis=1))
+
+
+def _across(a: np.ndarray, b: np.ndarray, between: tuple[int, ...], kind: str) -> tuple[int, int]:
+    """Multiplications of A((BX)C) and of ((AB)X)C; of ((CX)A)B and C(X(AB)) by their mirror images."""
+    (m, k), n = a.shape, b.shape[1]
+    if kind == "right":
+        m, n = n, m
+    p, q = between
+    return k * n * p + k * p * q + m * k * q, m * n * p + m * p * q
 
 
 def _plain(type: TensorType) -> bool:

@@ -15,6 +15,8 @@ parameters:
   A: [[2, 0], [0, 1]]
   turn: [[0, -1], [1, 0]]
   b: [1, 1]
+  reward: [[1, 0], [2, -1]]
+  chance: [[[0.5, 0.5], [0, 1]], [[1, 0], [0.25, 0.75]]]
 operators:
   f: least_squares(A, b)
   g: l1(0.1)
@@ -51,13 +53,23 @@ def verdict(method: str, options: str = "", operators: str = "I1: I") -> str:
         ("richardson(Q, b)", "step", "0.499", "0.5", False, "0.5001"),
         ("nesterov(f)", "mu", "0.999", "1", True, "1.001"),
         ("pdhg(g, f2, A)", "tau", "0.499", "0.5", True, "0.5001"),
+        ("condat_vu(f2, g, g, A)", "tau", "0.399", "0.4", False, "0.4001"),
+        ("landweber(A, b)", "step", "0.499", "0.5", False, "0.5001"),
+        ("chebyshev(Q, b)", "low", "0.999", "1", False, "1.001"),
+        ("chebyshev(Q, b)", "high", "4.001", "4", False, "3.999"),
+        ("extragradient(F)", "step", "0.999", "1", False, "1.001"),
+        ("optimistic_gradient(F)", "step", "0.499", "0.5", False, "0.5001"),
+        ("peaceman_rachford(f2, g)", "step", "1e-3", "0", False, "-0.1"),
+        ("admm(f2, g)", "step", "1e-3", "0", False, "-0.1"),
+        ("value_iteration(reward, chance)", "discount", "0.999", "1", False, "1.001"),
+        ("value_iteration(reward, chance)", "discount", "-0.999", "-1", False, "-1.001"),
     ],
 )
 def test_an_option_inside_on_and_outside_its_boundary(
     method: str, option: str, inside: str, edge: str, edge_is_in: bool, outside: str
 ) -> None:
     more = "\n    sigma: 0.5" if option == "tau" else ""
-    operators = "f2: sq_l2(b)\n  T(x): turn @ x + b"
+    operators = "f2: sq_l2(b)\n  T(x): turn @ x + b\n  F: affine_map(turn, b)"
     assert verdict(method, f"{option}: {inside}{more}", operators) == "proved"
     assert (verdict(method, f"{option}: {edge}{more}", operators) == "proved") == edge_is_in
     assert verdict(method, f"{option}: {outside}{more}", operators) in ("unknown", "refuted")
@@ -71,6 +83,11 @@ def test_an_option_inside_on_and_outside_its_boundary(
         ("picard(T)", "T(x): x + 0.5 * tanh(x)", "1 + L exceeds 1"),
         ("picard(T)", "T(x): relu([[2, 4], [-1, -2]] @ x + [1, 0])", "spectral radius 0, norm 5"),
         ("picard(T)", "T(x): x * x", "no global constant"),
+        (
+            "picard(T)",
+            "S(y): 0.2 * sum(y) * [1, 1]\n  T: compose(S, transpose([[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]))",
+            "the sum of five numbers, not of two: x becomes (x_0, x_0)",
+        ),
         ("picard(T)", "T(x): 0.6 * sin(x) + 0.6 * cos(x)", "the sum of both gains is beyond 1"),
         ("fista(h, g)", "F(x): tanh(x)\n  h: least_squares(F, b)", "not convex: F is not linear"),
         ("gradient_descent(h)", "h: quadratic([[1, 0], [0, -1]], b)", "indefinite"),
@@ -81,11 +98,44 @@ def test_an_option_inside_on_and_outside_its_boundary(
         ("richardson(S, b)", "S: -1 * I", "negative definite"),
         ("fista(f, h)", "h: l1(-1)", "a negative weight is not convex"),
         ("proximal_point(h)", "h: elastic_net(0.1, -3)", "not convex"),
+        ("extragradient(F)", "F: affine_map([[0, 1], [1, 0]], b)", "indefinite, so not monotone"),
+        ("extragradient(F)", "F: affine_map(-0.1 * I, b)", "not monotone"),
+        ("extragradient(F)", "F: affine_map(turn, b) - 0.1 * I", "a multiple below zero"),
+        ("extragradient(T)", "T(x): turn @ x + b", "no fact says that it is monotone"),
+        (
+            "optimistic_gradient(F)",
+            "F: grad(quadratic([[1, 0], [0, -1]], b))",
+            "the gradient of no convex one",
+        ),
+        ("jacobi([[1, 1], [1, 1]], b)", "h: I", "the sum of the others is as large as the diagonal"),
+        ("jacobi([[1, 2], [3, 1]], b)", "h: I", "not dominant"),
+        ("gauss_seidel([[1, 2], [3, 1]], b)", "h: I", "neither dominant nor symmetric"),
+        ("gauss_seidel([[1, 2], [2, 1]], b)", "h: I", "indefinite"),
+        ("peaceman_rachford(g, h)", "h: sq_l2(b)", "l1 is neither smooth nor strongly convex"),
+        ("peaceman_rachford(h, g)", "h: huber(1)", "smooth, but not strongly convex"),
+        ("peaceman_rachford(h, g)", "h: elastic_net(0.1, 1)", "strongly convex, but not smooth"),
+        ("admm(h, g)", "h: l1(-1)", "a negative weight is not convex"),
+        ("condat_vu(h, g, h2, A)", "h: sq_l2(b)\n  h2: l1(-1)", "a negative weight is not convex"),
+        ("chebyshev(S, b)", "S: matrix([[1, 2], [2, 1]])", "indefinite"),
+        ("conjugate_residual(S, b)", "S: matrix([[1, 2], [2, 1]])", "indefinite"),
+        ("conjugate_residual(S, b)", "S: matrix([[1, 2], [0, 1]])", "not symmetric"),
+        ("cgls(S, b)", "S: matrix([[1, 2], [2, 4]])", "of rank 1"),
+        ("cgls(S, b)", "S: affine_map(A, b)", "not linear"),
+        ("landweber(S, b)", "S: affine_map(A, b)", "not linear"),
+        ("gradient_descent(h)", "h: least_squares(affine_map(A, b), b)", "not known to be linear"),
+        ("power_iteration(Q)", "h: I", "no theorem of ours"),
+        ("proximal_point(h)", "h: affine([[1, 1], [2, 2]], b)", "dependent rows"),
+        ("proximal_point(h)", "h: simplex(-1)", "an empty set"),
+        ("proximal_point(h)", "h: scaled(sq_l2(b), -1)", "a negative multiple"),
+        ("proximal_point(h)", "h: conjugate(l1(-1))", "of a function that is not convex"),
+        ("proximal_point(h)", "h: moreau_envelope(l1(-1), 1)", "of a function that is not convex"),
+        ("proximal_point(h)", "h: translate(l1(-1), b)", "of a function that is not convex"),
+        ("proximal_point(h)", "h: poisson([1, -2])", "negative counts"),
         ("halpern(T)", "T(x): 1.01 * (turn @ x)", "expansive"),
     ],
 )
 def test_what_is_not_so_is_not_proved(method: str, operators: str, why: str) -> None:
-    step = "step: 0.25" if method == "fista(h, g)" else ""
+    step = "step: 0.25" if "least_squares" in operators else ""
     assert verdict(method, step, operators) in ("unknown", "refuted"), why
 
 

@@ -118,8 +118,45 @@ def dead_code() -> Graph:
     return closed("spare", body, x=real(2), a=real(2), b=real(2))
 
 
+def projections() -> Graph:
+    def body(x: Value) -> dict[str, Value]:
+        box = x.builder.op("clip", fn("abs", fn("abs", x)), low=-1.0, high=1.0)
+        same = x.builder.op("clip", box, low=-1.0, high=1.0)
+        return {"y": x.builder.op("clip", fn("relu", fn("relu", same)), low=0.0, high=1.0), "z": box}
+
+    def other(x: Value) -> dict[str, Value]:
+        wide = x.builder.op("clip", x, low=-2.0, high=2.0)
+        (y,) = x.builder.emit("call", [wide], {}, [closed("inner", body, x=real(2))])[:1]
+        return {"y": x.builder.op("clip", wide, low=-1.0, high=1.0) + y}
+
+    return closed("twice", other, x=real(2))
+
+
+def cancellation() -> Graph:
+    def body(x: Value, z: Value, a: Value, b: Value, r: Value) -> dict[str, Value]:
+        op = x.builder.op
+        low = op("dft_adjoint", op("dft", z, modes=2), size=3)  # a projection: it stays
+        back = op("dft_adjoint", op("dft", z, modes=3), size=3)
+        turned = [op("transpose", m, permutation=(-1, -2)) for m in (a, b)]
+        weighed = const(x, 1, 2) * (const(x, 3, 4) * op("dct", op("dct_inverse", x)))
+        ball = op("project_ball", op("project_ball", x, r), r)
+        thin = op("soft_threshold", x, x.builder.scalar(0.0, "float64"))
+        return {
+            "z": low + back,
+            "p": op("matmul", *turned),
+            "x": weighed + ball + thin,
+            "tiny": const(x, 1e-200, 1) * (const(x, 1e-200, 1) * x),
+        }
+
+    return closed("undone", body, x=real(2), z=real(3, 2), a=real(2, 3), b=real(4, 2), r=real())
+
+
 def products() -> Graph:
-    def body(x: Value, y: Value) -> dict[str, Value]:
+    def body(x: Value, y: Value, z: Value, v: Value) -> dict[str, Value]:
+        op, turn, double = x.builder.op, const(x, [0, 1], [1, 0]), const(x, [2, 0], [0, 1])
+        sides = op("matmul", op("matmul", double, op("matmul", op("matmul", turn, z), double)), turn)
+        stepped = z - 0.5 * (sides - v)
+
         def times(m: Value, v: Value) -> Value:
             return x.builder.op("matvec", m, v)
 
@@ -127,9 +164,9 @@ def products() -> Graph:
         flat = x.builder.constant(np.array([[1.0] * 4, list(range(4))]))
         gradient = times(flat, times(tall, x) - const(x, 1, 2, 3, 4))
         dear = times(tall, times(flat, y))  # 4·4 is no less than 2·(4·2)
-        return {"x": x - 0.125 * gradient, "y": dear}
+        return {"x": x - 0.125 * gradient, "y": dear, "z": stepped}
 
-    return closed("least_squares", body, x=real(2), y=real(4))
+    return closed("least_squares", body, x=real(2), y=real(4), z=real(2, 2), v=real(2, 2))
 
 
 def sums() -> Graph:
@@ -143,16 +180,64 @@ def checks() -> Graph:
     return closed("solve", lambda x, a, b: {"x": _solve(x, a, b, False)[0]}, x=real(2), a=real(2), b=real(2))
 
 
+def direct() -> Graph:
+    """x = x - (A x - b)/4, one of them with a map that is not linear."""
+
+    def solve(b: Value, bent: bool) -> tuple[Value, ...]:
+        def step(x: Value, b: Value) -> dict[str, Value]:
+            y = fn("tanh", x) if bent else x
+            return {"x": x - (x.builder.op("matvec", const(x, [2, 1], [1, 3]), y) - b) / 4.0}
+
+        def residual(old: Value, x: Value, b: Value) -> dict[str, Value]:
+            gap = x.builder.op("norm", x - old, axes=(-1,))
+            return {"size": gap, "scale": x.builder.op("norm", b, axes=(-1,))}
+
+        held = {"x": real(2), "b": real(2)}
+        regions = [
+            closed("step", lambda k, x, b: step(x, b), k=INT, **held),
+            closed("residual", residual, old=real(2), **held),
+            closed("equation", step, **held),
+        ]
+        build = b.builder
+        given = [build.scalar(1e-6, "float64"), build.scalar(100, "int64"), build.zeros(b.type), b]
+        return build.emit("fix", given, {"states": 1, "solution": 1, "lanes": False, "every": 1}, regions)
+
+    def body(b: Value) -> dict[str, Value]:
+        x, iterations, residual, status = solve(b, False)
+        return {
+            "x": x,
+            "iterations": iterations,
+            "residual": residual,
+            "status": status,
+            "y": solve(b, True)[0],
+        }
+
+    return closed("systems", body, b=real(2))
+
+
 EXAMPLES: dict[str, Callable[[], Graph]] = {
     f.__name__: f
-    for f in (inlining, simplification, branches, sharing, invariants, dead_code, products, sums, checks)
+    for f in (
+        inlining,
+        simplification,
+        branches,
+        sharing,
+        invariants,
+        dead_code,
+        projections,
+        cancellation,
+        products,
+        sums,
+        checks,
+        direct,
+    )
 }
 
 
 def page(name: str) -> str:
     """Graph before, graph after, and the journal."""
     before, journal = EXAMPLES[name](), Journal()
-    after = pages(PASSES)[name].run(before, Options(reassociate=True, check_every="auto"), journal)
+    after = pages(PASSES)[name].run(before, Options(True, "auto", True), journal)
     lines = [f"fired    {e.rule} at {e.op} in {e.graph}" for e in journal.fired]
     lines += [f"refused  {e.rule} at {e.op} in {e.graph}: {e.reason}" for e in journal.refused]
     lines += [f"shared   {journal.shared}"] if journal.shared else []

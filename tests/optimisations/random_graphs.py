@@ -23,9 +23,10 @@ class _Grower:
     def grow(self, count: int) -> None:
         for _ in range(count):
             kinds = [self.unary, self.binary, self.binary, self.product, self.number, self.shape]
+            kinds += [self.projection, self.undone]
             if self.depth < 2:
                 kinds += [self.call, self.cond, self.scan]
-                kinds += [] if self.smooth else [self.fix, self.repeat]
+                kinds += [] if self.smooth else [self.fix, self.repeat, self.affine]
             made = kinds[self.random.integers(len(kinds))]()
             # Keep entries of moderate size, so that rounding stays comparable.
             self.values.append(fn("tanh", made) if self.random.random() < 0.3 else made)
@@ -61,6 +62,28 @@ class _Grower:
         x = self.build.op("reshape", self.pick(), shape=(2, 2))
         turned = self.build.op("transpose", x, permutation=(-1, -2))
         return self.build.op("reshape", turned if self.random.random() < 0.5 else x, shape=(SIZE,))
+
+    def projection(self) -> Value:
+        kind, x = self.random.integers(3), self.pick()
+        if kind < 2:
+            name = ("relu", "abs")[kind]
+            return fn(name, fn(name, x))
+        high = float(self.random.integers(1, 3))  # sometimes two boxes
+        return self.build.op("clip", self.build.op("clip", x, low=-1.0, high=1.0), low=-1.0, high=high)
+
+    def undone(self) -> Value:
+        op, x, kind = self.build.op, self.pick(), self.random.integers(5)
+        if kind == 0:
+            return op("dct_inverse", op("dct", x))
+        if kind == 1:
+            return op("dct", op("dct_inverse", x))
+        if kind == 2:
+            pairs = op("dft", op("reshape", x, shape=(2, 2)), modes=int(self.random.integers(1, 3)))
+            return op("reshape", op("dft_adjoint", pairs, size=2), shape=(SIZE,))
+        if kind == 3:
+            weights = [self.build.constant(self.random.uniform(0.5, 1.5, SIZE)) for _ in range(2)]
+            return weights[0] * (x * weights[1])
+        return op("project_ball", op("project_ball", x, radius := self.build.scalar(0.5, "float64")), radius)
 
     def region(self, name: str, states: int, outputs: int, captures: int, **extra: Value) -> Graph:
         """A region of vectors; its first outputs are contractions of its first inputs."""
@@ -124,8 +147,31 @@ class _Grower:
         shape = {"states": 3, "solution": 1, "lanes": False, "every": int(self.random.integers(1, 3))}
         return self.emit("fix", given, [step, residual, equation], **shape)
 
+    def affine(self) -> Value:
+        """x = A x + c, with ‖A‖ = 0.3."""
+        entries = 0.5 * self.build.constant_of(self.matrix()).array  # type: ignore[union-attr]
 
-def random_case(seed: int, count: int = 14, smooth: bool = False) -> Case:
+        def step(x: Value, c: Value) -> dict[str, Value]:
+            return {"x": x.builder.op("matvec", x.builder.constant(entries), x) + c}
+
+        def moved(old: Value, x: Value, c: Value) -> dict[str, Value]:
+            norm = x.builder.op("norm", x - old, axes=(-1,))
+            return {"size": norm, "scale": x.builder.scalar(1.0, "float64")}
+
+        vectors = {"x": real(SIZE), "c": real(SIZE)}
+        regions = [
+            closed("step", lambda k, x, c: step(x, c), k=INT, **vectors),
+            closed("moved", moved, old=real(SIZE), **vectors),
+            closed("equation", step, **vectors),
+        ]
+        given = [self.build.scalar(1e-3, "float64"), self.build.scalar(9, "int64"), self.pick(), self.pick()]
+        found = self.build.emit(
+            "fix", given, {"states": 1, "solution": 1, "lanes": False, "every": 1}, regions
+        )
+        return found[0]
+
+
+def random_case(seed: int, count: int = 18, smooth: bool = False) -> Case:
     """`smooth`: without `while` and `fix`, which need not have a derivative."""
     build = Builder(f"random{seed}")
     inputs = [build.input(name, real(SIZE)) for name in "xyz"]

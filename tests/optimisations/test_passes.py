@@ -22,7 +22,8 @@ from banach.ir.text import print_graph
 from banach.ir.verify import verify
 
 SPECS = Path(__file__).parents[2] / "specs/models"
-FREE = Options(reassociate=True, check_every=3)
+FREE = Options(reassociate=True, check_every=3, direct=True)
+ANOTHER_WAY = Effect.CHANGES_ITERATES | Effect.REPLACES_ITERATION
 SEEDS = range(30)
 
 
@@ -52,7 +53,7 @@ def assert_same(after: Graph, case: Case, exact: bool) -> None:
 def test_every_pass_keeps_the_meaning_and_is_idempotent(name: str) -> None:
     case = CASES[name]
     for page in pages(PASSES).values():
-        if Effect.CHANGES_ITERATES in page.effect:
+        if page.effect & ANOTHER_WAY:
             continue
         after = page.run(case.graph, FREE, Journal())
         verify(after)
