@@ -145,7 +145,7 @@ class _Elaborator:
         bounds: dict[str, tuple[int, int]] = {}
         for key, node in section or ():
             self._claim_name(key)
-            found = self._attempt(lambda key=key, node=node: size(key, node), key.text)
+            found = self._attempt(lambda key=key, node=node: size(key, node), key.text, key.span)
             if isinstance(found, int):
                 self.names.known[key.text] = Number(Fraction(found))
             elif found is not None:
