@@ -125,7 +125,7 @@ def step(task: Task) -> Step:
     names = [*_states(task, optimiser.forward), *task.parameters]
     held = dict(zip(names, start(optimiser, initial), strict=True))
     order = [*task.parameters, *(name for name in held if name not in task.parameters)]
-    build = Builder(f"train.{loss.name}")
+    build = Builder(f"train.{loss.name}", loss.contract)
     carried = {name: build.input(name, t, Tensor(held[name])) for name, t in _typed(order, names, whole)}
     batch = [build.input(port.name, port.type, port.default, port.place) for port in loss.inputs[count:]]
     *fresh, number = build.inline(whole, [*(carried[name] for name in names), *batch])

@@ -313,7 +313,7 @@ def _check_reached(graph: Graph, parameters: Mapping[str, Span], place: Span) ->
 
 def _mean(graph: Graph, lane: Size) -> Graph:
     """The mean of the losses of all samples."""
-    build = Builder("loss")
+    build = Builder("loss", graph.contract)
     inputs = [build.input(port.name, port.type, port.default, port.place) for port in graph.inputs]
     (losses,) = build.inline(graph, inputs)
     count = build.op("extent", size=lane, dtype=losses.type.dtype)
@@ -322,7 +322,7 @@ def _mean(graph: Graph, lane: Size) -> Graph:
 
 def _arranged(graph: Graph, first: list[str], used: set[int]) -> Graph:
     """The graph with the parameters as its first inputs, and without those that nothing reads."""
-    build = Builder("loss")
+    build = Builder("loss", graph.contract)
     ports = {port.name: port for i, port in enumerate(graph.inputs) if i in used}
     order = [*first, *(name for name in ports if name not in first)]
     made: dict[str, Value] = {}
