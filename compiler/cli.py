@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from banach.compiler import telling, writing
-from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json
+from banach.compiler import arguments, telling, writing
+from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json, read_weights
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
 USAGE = Code(
@@ -74,18 +74,35 @@ def _parser() -> _Parser:
     check.add_argument("--strict", action="store_true", help="exit 4 if anything is unknown")
     check.add_argument("-v", "--verbose", action="store_true", help="show every hypothesis")
     check.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    arguments.weights(check)
 
     compile_ = command("compile", _compile, "checks a spec and writes one file")
     compile_.add_argument("spec")
     compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
     compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
-    _passes(compile_)
+    arguments.passes(compile_)
     compile_.add_argument(
         "--explain-passes", action="store_true", help="what the passes did, and why not more"
     )
     compile_.add_argument(
         "--gradient", metavar="OUTPUT:INPUT,...", help="add this reverse derivative to the outputs"
     )
+    step = "write one step of the training: (parameters, state, batch) to (parameters', state', loss)"
+    compile_.add_argument("--train-step", action="store_true", help=step)
+    arguments.weights(compile_)
+
+    train = command("train", _train, "trains the parameters of a spec, as its section `train:` says")
+    train.add_argument("spec")
+    train.add_argument("-o", "--output", required=True, help="a folder for weights and checkpoints")
+    train.add_argument(
+        "--steps", type=arguments.count, metavar="N", help="steps in total, in place of the spec's"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
+    train.add_argument(
+        "--every", type=arguments.count, default=100, metavar="N", help="steps between checkpoints"
+    )
+    train.add_argument("--backend", choices=("onnx", "fx", "oracle"), help="fx if torch is there, else onnx")
+    arguments.weights(train)
 
     run = command("run", _run, "runs a spec or a compiled model")
     run.add_argument("model", help="a spec or a .onnx file")
@@ -93,6 +110,7 @@ def _parser() -> _Parser:
     run.add_argument("-o", "--output", help="a folder for the outputs")
     run.add_argument("--backend", choices=("onnx", "fx", "oracle"), default="onnx")
     run.add_argument("--json", action="store_true")
+    arguments.weights(run)
 
     verify = command("verify", _verify, "checks the certificate inside a compiled model again")
     verify.add_argument("model")
@@ -108,7 +126,7 @@ def _parser() -> _Parser:
     graph = command("graph", _graph, "the graph of a spec")
     graph.add_argument("spec")
     graph.add_argument("--stage", choices=("elaborated", "reverse", "optimised"), default="elaborated")
-    _passes(graph)
+    arguments.passes(graph)
     graph.add_argument("-o", "--output")
 
     render_ = command("render", _render, "the spec with the options that it leaves to their defaults")
@@ -127,21 +145,6 @@ def _parser() -> _Parser:
     return parser
 
 
-def _passes(command: argparse.ArgumentParser) -> None:
-    regroup = "let passes regroup sums and products: fewer operations, other rounding"
-    command.add_argument("--reassociate", action="store_true", help=regroup)
-    spaced = "look at the residual every M steps only, or as often as pays: fewer checks, more steps"
-    command.add_argument("--check-every", type=_spacing, metavar="M|auto", help=spaced)
-    closed = "replace an iteration by a closed form where its equation is affine with constant coefficients"
-    command.add_argument("--direct", action="store_true", help=closed)
-
-
-def _spacing(text: str) -> Any:
-    if text != "auto" and not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on, or auto, not {text}")
-    return text if text == "auto" else int(text)
-
-
 def _options(options: Any) -> Any:
     from banach.compiler.optimisation import Options
 
@@ -151,15 +154,15 @@ def _options(options: Any) -> Any:
 # --- commands ---------------------------------------------------------------------------------------------
 
 
-def _load(path: str, texts: dict[str, str]) -> Model:
+def _load(path: str, texts: dict[str, str], weights: str | None = None) -> Model:
     from banach.compiler import source
 
     texts[path] = source.read_text(path)
-    return Model(texts[path], path, Path(path).parent)
+    return Model(texts[path], path, Path(path).parent, read_weights(weights))
 
 
 def _check(options: Any, texts: dict[str, str]) -> int:
-    report = _load(options.spec, texts).check()
+    report = _load(options.spec, texts, options.weights).check()
     _say(render(report.diagnostics, texts, _coloured()))
     if options.json:
         _document(report.to_json())
@@ -170,11 +173,13 @@ def _check(options: Any, texts: dict[str, str]) -> int:
 
 
 def _compile(options: Any, texts: dict[str, str]) -> int:
-    model = _load(options.spec, texts)
-    code = _refused(model, texts)
+    if options.train_step and options.gradient:
+        raise SpecError([Diagnostic(USAGE, "--train-step and --gradient exclude each other", fix="drop one")])
+    model = _load(options.spec, texts, options.weights)
+    code = FINE if options.train_step else _refused(model, texts)
     if code != FINE:
         return code
-    target: Any = model
+    target: Any = model.train_step() if options.train_step else model
     if options.gradient:
         output, colon, inputs = options.gradient.partition(":")
         if not colon or not inputs:
@@ -187,10 +192,28 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
         from banach.compiler.optimise import explain
 
         print(explain(target.optimised(_options(options)).journal))
-    for certificate in model.report.certificates.values():
+    for certificate in () if options.train_step else model.report.certificates.values():
         print(telling.certificate(certificate, False))
     print(f"wrote {options.output}{_size(Path(options.output))}")
     return FINE
+
+
+def _train(options: Any, texts: dict[str, str]) -> int:
+    model = _load(options.spec, texts, options.weights)
+    limits = {"steps": options.steps, "resume": options.resume, "every": options.every}
+    shown = sys.stderr.isatty()
+
+    def watch(step: int, steps: int, loss: float) -> None:
+        if shown:
+            print(f"\rstep {step:,} of {steps:,}, loss {loss:<12.6g}", end="", file=sys.stderr, flush=True)
+
+    found = model.train(options.output, to=options.backend, watch=watch, **limits)
+    if shown:
+        print(file=sys.stderr)
+    loss = f", loss {found.losses[-1]:.6g}" if found.losses else ""
+    print(f"{found.status} after {found.steps:,} steps{loss}")
+    print(f"{'wrote' if found.ok else 'the last good checkpoint is in'} {options.output}")
+    return FINE if found.ok else NOT_CONVERGED
 
 
 def _refused(model: Model, texts: dict[str, str]) -> int:
@@ -209,8 +232,11 @@ def _run(options: Any, texts: dict[str, str]) -> int:
 
         artifact = load(options.model)
         certificates = arrays.certificates(artifact.metadata)
+        if options.weights:
+            fix = "give weights with a spec"
+            raise SpecError([Diagnostic(USAGE, "a compiled model has its weights in itself", fix=fix)])
     else:
-        model = _load(options.model, texts)
+        model = _load(options.model, texts, options.weights)
         code = _refused(model, texts)
         if code != FINE:
             return code

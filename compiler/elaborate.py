@@ -1,14 +1,16 @@
 """From the sections of a spec to one graph, and what the certificates need of each solve."""
 
-import graphlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping as Table
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, assumption, claims, formulas
+from banach.compiler.elaboration import arithmetic, assumption, claims, formulas, training
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import (
     BAD_TYPE,
@@ -16,7 +18,8 @@ from banach.compiler.elaboration.declarations import (
     size,
     type_of,
 )
-from banach.compiler.elaboration.parameters import parameter
+from banach.compiler.elaboration.definitions import free_in, in_order, parses
+from banach.compiler.elaboration.parameters import parameter, trainable
 from banach.compiler.elaboration.problem import (
     RECURSIVE,
     UNKNOWN_NAME,
@@ -44,6 +47,7 @@ from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Size, assume, named
 from banach.ir.graph import Graph, prune
 from banach.ir.span import Span
+from banach.ir.tensor_type import TensorType
 from banach.ir.vectorise import vectorise
 
 NAME_CLASH = Code(
@@ -52,11 +56,16 @@ NAME_CLASH = Code(
     "Two things in one spec bear the same name. Every name means one thing; rename one of them.\n",
 )
 PRECISIONS = ("float32", "float64")
+Weights = Table[str, np.ndarray]
+Stage = Literal["model", "opened", "task"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Elaborated:
-    """The graph of a spec and its claims. `lanes` tells whether a batch axis was added."""
+    """The graph of a spec and its claims. `lanes` tells whether a batch axis was added.
+
+    `trainable` are the parameters that may change, with their places; `task` is what `train:` says.
+    """
 
     spec: Spec
     graph: Graph
@@ -65,16 +74,24 @@ class Elaborated:
     lanes: bool
     names: Environment
     scope: Scope
+    trainable: Table[str, Span] = field(default_factory=dict)
+    task: training.Task | None = None
 
 
-def elaborate(spec: Spec, folder: Path | None = None) -> Elaborated:
-    """The graph of a spec. SpecError: every mistake that stands by itself."""
-    return _Elaborator(spec, folder).run()
+def elaborate(
+    spec: Spec, folder: Path | None = None, weights: Weights | None = None, stage: Stage = "model"
+) -> Elaborated:
+    """The graph of a spec. SpecError: every mistake that stands by itself.
+
+    `weights` take the place of the trainable parameters' values. Those are constants of a model, and inputs
+    with defaults where it is opened; for a task the data of `train:` are inputs as well.
+    """
+    return _Elaborator(spec, folder, weights, stage).run()
 
 
 class _Elaborator:
-    def __init__(self, spec: Spec, folder: Path | None):
-        self.spec, self.folder = spec, folder
+    def __init__(self, spec: Spec, folder: Path | None, weights: Weights | None, stage: Stage):
+        self.spec, self.folder, self.weights, self.stage = spec, folder, weights, stage
         self.mistakes: list[Diagnostic] = []
         self.precision = self._precision()
         self.scope = Scope(spec.name, self.precision)
@@ -84,25 +101,33 @@ class _Elaborator:
         self.lanes: list[bool] = []
         self.claims: list[Claim] = []
         self.free: list[syntax.Name] = []
+        self.trainable: dict[str, Span] = {}
+        self.marks: dict[str, bool] = {}  # whether an input has a leading batch
+        train, whole = spec.head.train, spec.source.root.span
+        self.seed = self._attempt(lambda: training.seed_of(train), None, whole) or 0
+        plan = lambda: training.Plan(train, self.mistakes) if train and stage == "task" else None  # noqa: E731
+        self.plan = self._attempt(plan, None, whole)
 
     def run(self) -> Elaborated:
         head = self.spec.head
         self._sizes(head.sizes)
         self._inputs(head.inputs)
+        self._data(head.inputs)
         self._definitions()
+        self._check_weights()
         self._assumptions(head.assume)
         self._iterations(head.scan)
         outputs = self._outputs(head.outputs)
         self._names_of_formulas()
+        task = self._task()
         if self.mistakes:
             raise SpecError(sorted(self.mistakes, key=_by_place))
         graph = prune(self.scope.build.finish(outputs))
         if any(self.lanes):
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
-        return Elaborated(
-            self.spec, graph, tuple(self.claims), self.precision, any(self.lanes), self.names, self.scope
-        )
+        made = self.precision, any(self.lanes), self.names, self.scope, self.trainable, task
+        return Elaborated(self.spec, graph, tuple(self.claims), *made)
 
     # --- sections -----------------------------------------------------------------------------------------
 
@@ -137,8 +162,34 @@ class _Elaborator:
         if not isinstance(node, Scalar):
             raise refuse(BAD_TYPE, "the type of an input is one value", node.span, fix='write `x: "real[n]"`')
         type, lanes = type_of(parse(node), self.names, self.context)
+        return self._declared(key, type, lanes)
+
+    def _declared(self, key: Scalar, type: TensorType, lanes: bool) -> Tensor:
         self.lanes.append(lanes)
+        self.marks[key.text] = lanes
         return Tensor(self.scope.build.input(key.text, type, place=key.span), key.text)
+
+    def _data(self, inputs: Mapping | None) -> None:
+        """The data of a training: for inputs of the model, or as inputs of the loss alone."""
+        plan, own = self.plan, inputs.keys() if inputs else ()
+        if plan is None:
+            return
+        self._guarded(lambda: plan.settle(any(self.lanes), self.names.known.get(LANES)))
+        for key, node in plan.sets():
+            read = lambda k=key, n=node: plan.read(k, n, self.names, self.context, self.folder)  # noqa: E731
+            if key.text not in own:
+                self._claim_name(key)
+                enter = lambda k=key, r=read: self._declared(k, *plan.declare(k, r(), self.context))  # noqa: E731
+                self._attempt(enter, key.text, node.span)
+            else:
+                self._guarded(read)
+        self._guarded(lambda: plan.check_lengths(self.marks))
+
+    def _task(self) -> training.Task | None:
+        if self.plan is None or self.mistakes:
+            return None  # the loss may read what has failed
+        parts = self.names, self.context, self.trainable, self.marks, self._lane()
+        return self._attempt(lambda plan=self.plan: plan.task(*parts), None, self.plan.section.loss.span)
 
     def _lane(self) -> Size:
         found = self.names.known.get(LANES)
@@ -149,7 +200,7 @@ class _Elaborator:
         head = self.spec.head
         work: dict[str, tuple[Callable[[], Any], tuple[str, ...], Span]] = {}
         for key, node in head.parameters or ():
-            reads = names_in(parse(node)) if isinstance(node, Scalar) and _parses(node) else ()
+            reads = names_in(parse(node)) if isinstance(node, Scalar) and parses(node) else ()
             work[key.text] = (lambda key=key, node=node: self._parameter(key, node), reads, key.span)
             self._claim_name(key)
         for section in (head.operators, head.schedules):
@@ -169,7 +220,7 @@ class _Elaborator:
                 self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
                 self._claim_name(key, name)
-        order = self._refuse_circles(work)
+        order = in_order(work, self.names, self.mistakes)
         for name, (make, _, span) in work.items():
             if not isinstance(self.names.known.get(name), Broken):
                 self.names.known[name] = self._pending(name, make, span)
@@ -180,26 +231,6 @@ class _Elaborator:
         """That the names of a formula mean something is seen here, whether it is used or not."""
         for name in self.free:
             self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
-
-    def _refuse_circles(self, work: dict[str, tuple[Any, tuple[str, ...], Span]]) -> tuple[str, ...]:
-        """The names in the order of need, without those that go round in circles."""
-        graph = {name: [n for n in reads if n in work] for name, (_, reads, _) in work.items()}
-        while True:
-            try:
-                return tuple(graphlib.TopologicalSorter(graph).static_order())
-            except graphlib.CycleError as circle:
-                path = list(dict.fromkeys(reversed(circle.args[1])))
-                start = min(path, key=list(work).index)
-                turn = path.index(start)
-                path = path[turn:] + path[:turn]
-                notes = tuple((work[name][2], f"`{name}` is defined here") for name in path[1:])
-                message = f"these definitions go round in a circle: {' -> '.join([*path, path[0]])}"
-                fix = "feedback needs a `solve` or a `scan`, which says where it starts and when it stops"
-                self.mistakes.append(Diagnostic(RECURSIVE, message, work[start][2], fix=fix, notes=notes))
-                for name in path:
-                    self.names.known[name] = Broken()
-                    graph.pop(name, None)
-                graph = {name: [n for n in reads if n in graph] for name, reads in graph.items()}
 
     def _body(self, node: Node) -> tuple[syntax.Node, tuple[tuple[str, syntax.Node], ...]]:
         if isinstance(node, Scalar):
@@ -216,7 +247,17 @@ class _Elaborator:
         return self.context.evaluate(body, self.names, self.context)
 
     def _parameter(self, key: Scalar, node: Node) -> Any:
-        return parameter(key, node, self.names, self.context, self.folder)
+        thing = parameter(key, node, self.names, self.context, self.folder, self.seed)
+        if not trainable(node):
+            return thing
+        self.trainable[key.text] = key.span
+        thing = training.weighted(key, thing, self.weights, self.context)
+        return training.opened(key, thing, self.context) if self.stage != "model" else thing
+
+    def _check_weights(self) -> None:
+        found, order = self.trainable, self.spec.head.parameters or ()
+        self.trainable = {key.text: found[key.text] for key, _ in order if key.text in found}
+        self._guarded(lambda: training.check_weights(self.weights or {}, self.trainable))
 
     def _solve(self, found: Solve) -> Any:
         claim = claims.claim(found, self.names, self.context, self.mistakes)
@@ -356,22 +397,9 @@ class _Elaborator:
         self.first.setdefault(name, key.span)
 
 
-def free_in(node: syntax.Node, own: set[str]) -> list[syntax.Name]:
-    """The names that a formula reads from outside."""
-    return [n for n in syntax.walk(node) if isinstance(n, syntax.Name) and n.id not in own]
-
-
 def _reported(found: Solve) -> bool:
     report = found.method.report if found.method else found.iteration.report if found.iteration else None
     return report is None or report.text != "none"
-
-
-def _parses(node: Scalar) -> bool:
-    try:
-        parse(node)
-    except SpecError:
-        return False
-    return True
 
 
 def _by_place(diagnostic: Diagnostic) -> tuple[int, int]:

@@ -1,20 +1,22 @@
 """From a text to a checked model, and on to a file or a module. Backends are imported when asked for."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from banach.compiler import source
+from banach.compiler import source, training
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.certify import certify, requirements
-from banach.compiler.elaborate import Elaborated, elaborate
+from banach.compiler.elaborate import Elaborated, Weights, elaborate
+from banach.compiler.elaboration.training import NOTHING_TO_TRAIN
 from banach.compiler.optimisation import Options
 from banach.compiler.optimise import DEFAULT, Optimised, optimise
 from banach.compiler.spec import spec
@@ -94,10 +96,11 @@ def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
 class Model:
     """A spec, read and elaborated. `graph` is its meaning; `check` certifies, `compile` makes it run."""
 
-    def __init__(self, text: str, name: str, folder: Path | None):
+    def __init__(self, text: str, name: str, folder: Path | None, weights: Weights | None = None):
         self.texts = {name: text}
         self.text = text
-        self._elaborated = elaborate(spec(source.parse(text, name)), folder)
+        self._spec, self._folder, self._weights = spec(source.parse(text, name)), folder, weights
+        self._elaborated, self._task = training.elaborated(self._spec, folder, weights)
 
     @property
     def name(self) -> str:
@@ -130,11 +133,63 @@ class Model:
         return self.report
 
     def compile(
-        self, path: str | Path | None = None, to: str = "onnx", options: Options = DEFAULT
+        self,
+        path: str | Path | None = None,
+        to: str = "onnx",
+        options: Options = DEFAULT,
+        trainable: bool = False,
     ) -> "Artifact":
-        """A runnable artifact; with a path, written there too. SpecError: refuted, or a requirement open."""
+        """A runnable artifact; with a path, written there too. SpecError: refuted, or a requirement open.
+
+        With `trainable`, for fx, the spec's trainable parameters are those of the torch module.
+        """
         self._refuse()
+        if trainable:
+            return self._compile_opened(path, to, options)
         return _compile(self.graph, self, path, to, options)
+
+    @cached_property
+    def opened(self) -> Elaborated:
+        """The spec with its trainable parameters as inputs of the graph, whose defaults are their values."""
+        return elaborate(self._spec, self._folder, self._weights, "opened")
+
+    def _compile_opened(self, path: str | Path | None, to: str, options: Options) -> "Artifact":
+        names = self.opened.trainable
+        if not names:
+            raise SpecError([Diagnostic(NOTHING_TO_TRAIN, "there is no trainable parameter")])
+        if to != "fx":
+            raise SpecError([Diagnostic(UNKNOWN_BACKEND, "only fx makes a module that learns")])
+        from banach.backends.fx.run import artifact  # torch takes seconds to import
+
+        made = artifact(optimise(self.opened.graph, options, set()).graph, dict.fromkeys(names))
+        if path is not None:
+            made.save(path)
+        return made
+
+    def train_step(self) -> "TrainStep":
+        """One step of the training as a model. SpecError (B347): the spec has no `train:`."""
+        return TrainStep(self)
+
+    def train(
+        self,
+        folder: str | Path,
+        *,
+        steps: int | None = None,
+        resume: bool = False,
+        to: str | None = None,
+        every: int = 100,
+        watch: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    ) -> training.Trained:
+        """Trains up to `steps` in total, keeping weights and checkpoints in a folder; see `training.run`.
+
+        It runs on fx where torch is installed, else on ONNX Runtime, and is resumed where it began. `watch`
+        is told the step, how many there will be, and the loss.
+        """
+        made, target = self.train_step(), Path(folder)
+        backend = to or (resume and training.backend_of(target)) or ("fx" if find_spec("torch") else "onnx")
+        artifact, count = made.compile(to=backend), made.task.steps if steps is None else steps
+        limits = {"steps": count, "resume": resume, "every": max(every, 1)}
+        return training.run(made.task, made.step, artifact, target, backend=backend, watch=watch, **limits)
 
     def optimised(self, options: Options = DEFAULT) -> Optimised:
         """What `compile` hands to a backend, and how it came about."""
@@ -150,13 +205,45 @@ class Model:
             raise SpecError(errors)
 
 
+class TrainStep:
+    """(parameters, state, batch) ↦ (parameters', state', loss); parameters and state have defaults, those
+    before the first step. `model.task` says what the batches are."""
+
+    def __init__(self, model: Model):
+        if model._task is None:
+            message = "this spec has no section `train:`"
+            raise SpecError([Diagnostic(training.NOT_TRAINABLE, message, fix="add one")])
+        self.model, self.task = model, model._task
+        self.step = training.step(self.task)
+
+    @property
+    def graph(self) -> Graph:
+        return self.step.graph
+
+    def batch(self, number: int) -> dict[str, Any]:
+        """The data of a step, counted from 0."""
+        return training.batch(self.task, number)
+
+    def compile(
+        self, path: str | Path | None = None, to: str = "onnx", options: Options = DEFAULT
+    ) -> "Artifact":
+        """As `Model.compile`. Nothing is certified of a step: it changes the weights."""
+        return _compile(self.graph, self.model, path, to, options, certified=False)
+
+    def optimised(self, options: Options = DEFAULT) -> Optimised:
+        """As `Model.optimised`."""
+        return optimise(self.graph, options, set())
+
+
 class Derivative:
     """R of a model, for one output: inputs are the model's, and `d.OUTPUT`; outputs are `d.INPUT`."""
 
     def __init__(self, model: Model, output: str, wrt: tuple[str, ...]):
         self.model = model
-        graph = model.graph
+        self.opened = not set(wrt).isdisjoint(model.elaborated.trainable)
+        graph = model.opened.graph if self.opened else model.graph
         known = [port.name for port in graph.inputs if port.type.is_float and port.default is None]
+        known += model.elaborated.trainable
         results = [name for name, type in zip(graph.output_names, graph.output_types) if type.is_float]
         for name, names, what in (
             (output, results, "output"),
@@ -184,7 +271,8 @@ class Derivative:
     def beside_model(self) -> "Derivative":
         """The same, with the model's own outputs in front: what `compile --gradient` writes."""
         both = copy(self)
-        both.graph = beside(self.model.graph.name, [self.model.graph, self.graph])
+        model = self.model.opened.graph if self.opened else self.model.graph
+        both.graph = beside(model.name, [model, self.graph])
         return both
 
     def compile(
@@ -192,7 +280,8 @@ class Derivative:
     ) -> "Artifact":
         """As `Model.compile`."""
         self.model._refuse()
-        return _compile(self.graph, self.model, path, to, options)
+        # Where weights are inputs, nothing is known of them.
+        return _compile(self.graph, self.model, path, to, options, certified=not self.opened)
 
     def optimised(self, options: Options = DEFAULT) -> Optimised:
         """As `Model.optimised`."""
@@ -214,16 +303,33 @@ def _reversed(graph: Graph) -> Graph:
         raise SpecError([Diagnostic(NO_DERIVATIVE, str(refusal), refusal.place, fix=fix)]) from None
 
 
-def load(path: str | Path) -> Model:
-    """The model of a spec's file. SpecError: with everything that is wrong with it."""
-    return Model(source.read_text(path), str(path), Path(path).parent)
+def load(path: str | Path, weights: str | Path | Weights | None = None) -> Model:
+    """The model of a spec's file. SpecError: with everything that is wrong with it.
+
+    `weights`, a safetensors file or arrays by name, take the place of the trainable parameters' values.
+    """
+    return Model(source.read_text(path), str(path), Path(path).parent, read_weights(weights))
 
 
-def loads(text: str | Mapping[str, Any], name: str = "spec.yaml", folder: str | Path | None = None) -> Model:
+def read_weights(given: str | Path | Weights | None) -> Weights | None:
+    """Weights from a file, if they are not given as arrays. RunError (B724): it cannot be read."""
+    if not isinstance(given, str | Path):
+        return given
+    from banach.backends import weights  # checking needs no files of weights
+
+    return weights.read(Path(given))[0]
+
+
+def loads(
+    text: str | Mapping[str, Any],
+    name: str = "spec.yaml",
+    folder: str | Path | None = None,
+    weights: str | Path | Weights | None = None,
+) -> Model:
     """The model of a spec's text, or of a mapping of the same form; files are looked up in `folder`."""
     if not isinstance(text, str):
         text = yaml.safe_dump(dict(text), sort_keys=False, allow_unicode=True)
-    return Model(text, name, Path(folder) if folder is not None else None)
+    return Model(text, name, Path(folder) if folder is not None else None, read_weights(weights))
 
 
 def _optimised(graph: Graph, model: Model, options: Options) -> Optimised:
@@ -242,10 +348,12 @@ def _weights(evidence: Any) -> Iterator[str]:
             yield from _weights(part)
 
 
-def _compile(graph: Graph, model: Model, path: str | Path | None, to: str, options: Options) -> "Artifact":
+def _compile(
+    graph: Graph, model: Model, path: str | Path | None, to: str, options: Options, certified: bool = True
+) -> "Artifact":
     if to == "oracle":
         return Oracle(graph)  # the meaning itself: nothing stands between it and the spec
-    optimised = _optimised(graph, model, options)
+    optimised = _optimised(graph, model, options) if certified else optimise(graph, options, set())
     graph = optimised.graph
     if to == "fx":
         from banach.backends.fx.run import artifact  # torch takes seconds to import
@@ -263,7 +371,7 @@ def _compile(graph: Graph, model: Model, path: str | Path | None, to: str, optio
 
     proto = lower(graph)
     facts = {"banach.spec": model.text, "banach.version": version("banach")}
-    certificates = [optimised.bounded(c) for c in model.report.certificates.values()]
+    certificates = [optimised.bounded(c) for c in model.report.certificates.values() if certified]
     seal(proto, [{**c.to_json(), "evidence": c.evidence()} for c in certificates], facts)
     if path is not None:
         save(proto, path)

@@ -5,7 +5,7 @@ from typing import Any
 from banach.compiler import library
 from banach.compiler.section import Section
 from banach.compiler.source import Mapping, Scalar, Sequence
-from banach.compiler.spec import Block, Head, Iteration, Parameter, Recurrence, Stop
+from banach.compiler.spec import Block, Data, Ending, Head, Iteration, Parameter, Recurrence, Stop, Training
 
 FORMULA = {"type": ["string", "number", "boolean"], "description": "a formula, a number, or a name"}
 _ABOUT = {
@@ -22,6 +22,7 @@ _ABOUT = {
     "solve": "iterations: by a method of the library, or written out",
     "outputs": "what the model returns",
     "require": "what must be proved: {x: converges}",
+    "train": "how the trainable parameters are learnt from data",
     "assume": "what is to be trusted",
     "residual": "the tolerance; in an iteration of your own, size <= tolerance * scale",
     "most": "the largest number of iterations",
@@ -58,6 +59,7 @@ def schema() -> dict[str, Any]:
             "additionalProperties": entry,
             "description": _ABOUT[name],
         }
+    properties["train"] = _training()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A spec of Banach", **head}
 
 
@@ -88,6 +90,16 @@ def _method() -> dict[str, Any]:
         "required": ["method", "start", "stop"],
         "additionalProperties": False,
     }
+
+
+def _training() -> dict[str, Any]:
+    made = _section(Training)
+    entry = {"anyOf": [FORMULA, {"type": "array"}, _section(Data)]}
+    made["properties"]["data"] = {"type": "object", "additionalProperties": entry}
+    made["properties"]["stop"] = _section(Ending)
+    # Keys that mean something else in a solve.
+    made["properties"]["method"] = {"type": "string", "description": "an optimiser: adam(1e-3), say"}
+    return {**made, "description": _ABOUT["train"]}
 
 
 def _iteration() -> dict[str, Any]:

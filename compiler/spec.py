@@ -36,6 +36,7 @@ class Head(Section):
     scan: Mapping | None = None
     solve: Mapping | None = None
     outputs: Mapping | None = None
+    train: Mapping | None = None
     require: Mapping | None = None
 
 
@@ -60,6 +61,38 @@ class Parameter(Section):
     init: Scalar | None = None
     seed: Scalar | None = None
     trainable: Scalar | None = None
+
+
+class Training(Section):
+    """How the trainable parameters are learnt from data."""
+
+    title: ClassVar[str] = "train"
+
+    loss: Scalar
+    data: Mapping
+    method: Scalar
+    steps: Scalar
+    seed: Scalar | None = None
+    stop: Mapping | None = None
+
+
+class Ending(Section):
+    """When training ends before its last step."""
+
+    title: ClassVar[str] = "stop of training"
+
+    loss: Scalar | None = None
+    patience: Scalar | None = None
+
+
+class Data(Section):
+    """Data that are more than a file's name: chosen columns, or the type of one sample."""
+
+    title: ClassVar[str] = "data set"
+
+    file: Scalar
+    columns: Node | None = None
+    type: Scalar | None = None
 
 
 class Stop(Section):

@@ -38,6 +38,22 @@ def adam(
     t' = t + 1, m' = β₁m + (1 - β₁)dp, v' = β₂v + (1 - β₂)dp²,
     p' = p - rate · (m' / (1 - β₁^t')) / (√(v' / (1 - β₂^t')) + ε)
     """
+    return _optimiser("adam", types, 2, _adam(rate, decays, epsilon, 0.0), counted=True)
+
+
+def adamw(
+    types: Types,
+    rate: float,
+    decays: tuple[float, float] = (0.9, 0.999),
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.01,
+) -> Lens:
+    """Adam with decoupled decay, p' = (1 - rate · weight_decay) p - ...: Loshchilov and Hutter 2019,
+    algorithm 2."""
+    return _optimiser("adamw", types, 2, _adam(rate, decays, epsilon, rate * weight_decay), counted=True)
+
+
+def _adam(rate: float, decays: tuple[float, float], epsilon: float, shrink: float) -> Update:
     first, second = decays
 
     def update(state: Sequence[Value], p: Value, dp: Value) -> tuple[Sequence[Value], Value]:
@@ -47,9 +63,15 @@ def adam(
         v = second * v + (1.0 - second) * (dp * dp)
         count = build.op("cast", t, dtype=dtype)
         rest = [1.0 - build.op("power", build.scalar(decay, dtype), count) for decay in decays]
-        return (m, v), p - rate * (m / rest[0]) / (build.op("sqrt", v / rest[1]) + epsilon)
+        kept = p * (1.0 - shrink) if shrink else p
+        return (m, v), kept - rate * (m / rest[0]) / (build.op("sqrt", v / rest[1]) + epsilon)
 
-    return _optimiser("adam", types, 2, update, counted=True)
+    return update
+
+
+METHODS: dict[str, Callable[..., Lens]] = {
+    made.__name__: made for made in (sgd, momentum, adam, adamw)
+}  # by the name that a spec calls them by
 
 
 def start(optimiser: Lens, parameters: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -20,8 +20,13 @@ from banach.ir.span import Span
 from banach.ir.tensor_type import numpy_dtype
 
 
-def parameter(key: Scalar, node: Node, names: Environment, context: Context, folder: Path | None) -> Any:
-    """The meaning of an entry of `parameters:`, rounded to what the model will hold."""
+def parameter(
+    key: Scalar, node: Node, names: Environment, context: Context, folder: Path | None, run: int = 0
+) -> Any:
+    """The meaning of an entry of `parameters:`, rounded to what the model will hold.
+
+    `run` sets the draws of trainable parameters apart: another number, other initial values.
+    """
     if isinstance(node, Scalar):
         thing = context.evaluate(parse(node), names, context)
         return _rounded(key, thing, context, node.span)
@@ -37,10 +42,23 @@ def parameter(key: Scalar, node: Node, names: Environment, context: Context, fol
             f"a parameter has one of `value`, `file` and `init`; this one has {' and '.join(given) or 'none'}"
         )
         raise refuse(WRONG_FORM, message, key.span, fix="keep one of them")
-    thing = _MAKERS[given[0]](section, names, context, folder)
+    if given == ["init"]:
+        thing = _init(section, names, context, run if trainable(node) else 0)
+    else:
+        thing = _MAKERS[given[0]](section, names, context, folder)
     if section.type is not None:
         _check_type(key, thing, section.type, names, context)
     return _rounded(key, thing, context, node.span)
+
+
+def trainable(node: Node) -> bool:
+    """Whether a parameter says `trainable: true`. SpecError: it says neither that nor `false`."""
+    told = node.get("trainable") if isinstance(node, Mapping) else None
+    if told is None:
+        return False
+    if not isinstance(told, Scalar) or not isinstance(told.value, bool):
+        raise refuse(WRONG_FORM, "`trainable` is true or false", told.span, fix="write `trainable: true`")
+    return told.value
 
 
 def _rounded(key: Scalar, thing: Any, context: Context, span: Span) -> Any:
@@ -56,7 +74,7 @@ def _rounded(key: Scalar, thing: Any, context: Context, span: Span) -> Any:
         if len(arrays) == len(thing.items) and len({a.shape for a in arrays}) == 1:
             return _rounded(key, arithmetic.from_array(np.stack(arrays)), context, span)
     if not arithmetic.is_known(thing):
-        fix = "what depends on an input is an operator, or stands in a formula"
+        fix = "what depends on an input, or on a trainable parameter, is an operator, or stands in a formula"
         raise refuse(NOT_KNOWN_YET, f"the parameter `{key.text}` is {describe(thing)}", span, fix=fix)
     return thing
 
@@ -105,7 +123,7 @@ def _file(section: Parameter, names: Environment, context: Context, folder: Path
     return arithmetic.from_array(files.load(section.file.text, columns, folder, section.file.span))
 
 
-def _init(section: Parameter, names: Environment, context: Context, folder: Path | None) -> Any:
+def _init(section: Parameter, names: Environment, context: Context, run: int) -> Any:
     assert section.init is not None
     if section.type is None:
         raise refuse(
@@ -122,7 +140,8 @@ def _init(section: Parameter, names: Environment, context: Context, folder: Path
     seed = section.seed.value if section.seed is not None else 0
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise refuse(WRONG_ARGUMENTS, "a seed is a whole number", section.seed.span if section.seed else None)
-    return Table(initial.draw(word.id, [float(n.value) for n in numbers], shape, seed, section.init.span))
+    key = seed + (run << 64)  # the upper half of Philox's key
+    return Table(initial.draw(word.id, [float(n.value) for n in numbers], shape, key, section.init.span))
 
 
 def _shape(type: Scalar, names: Environment, context: Context) -> tuple[int, ...]:
@@ -144,4 +163,4 @@ def _check_type(key: Scalar, thing: Any, type: Scalar, names: Environment, conte
         raise refuse(WRONG_SHAPE, message, type.span, label=label, fix="correct the type, or the value")
 
 
-_MAKERS = {"value": _value, "file": _file, "init": _init}
+_MAKERS = {"value": _value, "file": _file}

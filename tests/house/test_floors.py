@@ -23,10 +23,10 @@ COMPILER = {
     " certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate certify optimise",
-    7: "pipeline telling schema writing editing lsp",
+    7: "pipeline telling schema writing editing lsp training arguments",
     8: "cli __main__",
 }
-BACKENDS = {4: "base report arrays", 5: "fx onnx"}
+BACKENDS = {4: "base report arrays weights", 5: "fx onnx"}
 FLOORS = {
     f"banach.{package}.{name}": floor
     for package, table in (("ir", IR), ("compiler", COMPILER), ("backends", BACKENDS))
@@ -34,8 +34,8 @@ FLOORS = {
     for name in names.split()
 } | {"banach": 8, "banach.specs": 0}
 ROOTS = {"banach.ir", "banach.compiler", "banach.backends"}
-# The two that bring a backend in when it is asked for, inside a function; `telling` asks what is installed.
-LAZY = {"banach.compiler.pipeline", "banach.compiler.cli"}
+# Those that bring a backend in when it is asked for, inside a function; `telling` asks what is installed.
+LAZY = {"banach.compiler.pipeline", "banach.compiler.cli", "banach.compiler.training"}
 HOMES = {
     "torch": ("banach.backends.fx.",),
     "onnx": ("banach.backends.onnx.",),

@@ -10,7 +10,7 @@ from law_graphs import INT, apply, closed, draws, fn, real
 from banach.ir.evaluate import evaluate
 from banach.ir.graph import Graph, Value
 from banach.ir.lens import Lens, beside, compose, identity, learner, lens, mean_square, reparametrise, train
-from banach.ir.optimiser import adam, momentum, sgd, start
+from banach.ir.optimiser import adam, adamw, momentum, sgd, start
 from banach.ir.reverse import reverse
 from banach.ir.tensor_type import TensorType, TypeMismatch
 from banach.ir.verify import verify
@@ -83,6 +83,7 @@ OPTIMISERS: dict[str, Callable[[list[TensorType]], Lens]] = {
     "sgd": lambda types: sgd(types, 0.05),
     "momentum": lambda types: momentum(types, 0.05, 0.8),
     "adam": lambda types: adam(types, 0.05),
+    "adamw": lambda types: adamw(types, 0.05, weight_decay=0.2),
 }
 
 
@@ -148,6 +149,7 @@ def test_an_optimiser_takes_torchs_steps(key: str) -> None:
         "sgd": lambda p: torch.optim.SGD(p, lr=0.05),
         "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.8),
         "adam": lambda p: torch.optim.Adam(p, lr=0.05),
+        "adamw": lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.2),
     }
     w, b = (torch.tensor(x, requires_grad=True) for x in numbers(F.held))
     a, t = (torch.tensor(x) for x in numbers([*F.domain, real(4)], seed=7))

@@ -1,0 +1,33 @@
+"""Options that several commands share, and what their words mean."""
+
+import argparse
+from typing import Any
+
+
+def passes(command: argparse.ArgumentParser) -> None:
+    """What the optimisation passes may do."""
+    regroup = "let passes regroup sums and products: fewer operations, other rounding"
+    command.add_argument("--reassociate", action="store_true", help=regroup)
+    spaced = "look at the residual every M steps only, or as often as pays: fewer checks, more steps"
+    command.add_argument("--check-every", type=spacing, metavar="M|auto", help=spaced)
+    closed = "replace an iteration by a closed form where its equation is affine with constant coefficients"
+    command.add_argument("--direct", action="store_true", help=closed)
+
+
+def weights(command: argparse.ArgumentParser) -> None:
+    """Trained weights in place of the initial ones."""
+    command.add_argument("--weights", metavar="FILE", help="trained weights, as `banach train` writes them")
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not (text.isdecimal() and 1 <= int(text) < 2**62):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text}")
+    return int(text)
+
+
+def spacing(text: str) -> Any:
+    """A whole number from 1 on, or auto."""
+    if text != "auto" and not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, or auto, not {text}")
+    return text if text == "auto" else int(text)
