@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from banach.compiler import syntax
-from banach.compiler.elaboration import constants
+from banach.compiler.elaboration import constants, tables
 from banach.compiler.elaboration.assumption import PREDICATES
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse

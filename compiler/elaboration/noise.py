@@ -12,9 +12,7 @@ from banach.ir.span import Span
 def draw(name: str, parts: Sequence[Any], shape: tuple[Size, ...], context: Context, span: Span) -> Tensor:
     """Numbers of the primitive `name` (`uniform`, or `normal` in pairs), for a key of two parts."""
     scope, total = context.scope, 1
-    words = [
-        scope.build.op("cast", scope.value(part, place=span), dtype="int64") for part in _tensors(parts, span)
-    ]
+    words = [scope.build.op("cast", scope.value(part, place=span), dtype="int64") for part in parts]
     words = [scope.build.op("reshape", word, shape=(1,)) for word in words]
     pair = scope.build.op("concatenate", *words, axis=-1)
     for size in shape:
