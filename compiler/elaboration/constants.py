@@ -115,7 +115,7 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
             smoothness = context.fact("smoothness", function, context, span)
             return smoothness if isinstance(smoothness, q.Quantity) else ANYTHING
         case Prox(function, step):
-            # Of a negative step it is no proximal map, and of one step for each entry it is one in another norm.
+            # A negative step makes no proximal map, and a step for each entry one in another norm.
             size = measured(step, context)
             forward = size is not None and q.compare(">=", size, q.number(0)) is True
             convex = context.fact("convex", function, context, span) is True
@@ -289,7 +289,7 @@ def _linear_by_structure(map: Map, context: Context, span: Span | None) -> bool 
 
 
 def _unstretched(thing: Any, beside: Any, context: Context, span: Span | None) -> bool | None:
-    """Whether what a map gives keeps its shape beside a tensor, so that no entry of it counts several times."""
+    """Whether what a map gives keeps its shape beside a tensor, so that no entry counts several times."""
     result = _result_of(maps.as_map(thing, span), context, span)
     if result is None or not arithmetic.is_tensor(beside):
         return None
@@ -315,7 +315,8 @@ def _largest_entry(thing: Any, context: Context, span: Span | None) -> q.Quantit
     """The largest absolute value of the entries of a tensor, where it is known before the run."""
     if not arithmetic.is_known(thing):
         return ANYTHING
-    size = Fraction(float(np.max(np.abs(arithmetic.as_array(thing)), initial=0.0)))
+    array = stored(thing, context.scope.precision) if isinstance(thing, Table) else arithmetic.as_array(thing)
+    size = Fraction(float(np.max(np.abs(array), initial=0.0)))
     return q.number(size)
 
 

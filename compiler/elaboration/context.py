@@ -25,7 +25,7 @@ class Context:
     apply: Callable[[Map, Sequence[Any], "Context", Span | None], Any]
     fact: Callable[..., Any]
     domain: TensorType | None = None
-    argument: TensorType | None = None  # of the map that is asked about, where it is not applied to the unknown
+    argument: TensorType | None = None  # of the map asked about, where it is not the unknown
     assumed: Assumptions = field(default_factory=Assumptions)
 
     def within(self, scope: Scope) -> "Context":

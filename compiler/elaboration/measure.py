@@ -160,7 +160,9 @@ def _stated(name: str, thing: Any, context: Context, span: Span | None, argument
     if not isinstance(thing, Operator | Function) or name not in thing.page.facts:
         return constants.ANYTHING if name in _NUMBERS else None
     parameters, formula = thing.page.facts[name]
-    numbers = {name: own for name in thing.names.visible() if isinstance(own := thing.names.find(name), Number)}
+    numbers = {
+        name: own for name in thing.names.visible() if isinstance(own := thing.names.find(name), Number)
+    }
     held = {name: constants.as_stored(own, context) for name, own in numbers.items()}
     rounded = {name: own for name, own in held.items() if own is not None and not own.interval.is_point}
     names = thing.names.inner(rounded).inner(dict(zip(parameters, arguments)))

@@ -36,7 +36,7 @@ _LOOSE = 1 + 2.0**-40  # covers the few roundings of each scalar step in float64
 _STORED = 1 + 2.0**-20  # covers the rounding of the result, and of 1/L, in float32
 _FARTHEST = 2**40  # the bound is at most √n ‖A‖, up to rounding; no array has more than 2^63 entries
 _TINY = 1e-150
-_LEAST = {"float32": 2.0**-60, "float64": 2.0**-500}  # for A = 0: 1/L² is finite still, and a bound all the same
+_LEAST = {"float32": 2.0**-60, "float64": 2.0**-500}  # for A = 0, so that 1/L² is finite
 
 
 def lipschitz(thing: Any, context: Context, span: Span | None) -> Any:
@@ -98,7 +98,7 @@ def _bound(quantity: q.Quantity, end: Any, sign: int, context: Context, span: Sp
 
 
 def norm_bound(matrix: Tensor, context: Context, span: Span | None) -> Tensor:
-    """An upper bound of the spectral norm of a tensor with two axes; the enclosure is in units of the norm itself."""
+    """An upper bound of the spectral norm of a matrix; the enclosure is in units of the norm."""
     build = context.scope.build
     value = context.scope.value(matrix, place=span)
     bound = _gram_bound(build, build.op("cast", value, dtype="float64"))

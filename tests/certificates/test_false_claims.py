@@ -1,4 +1,4 @@
-"""Specs that were once proved, and fail when they run: each is one way in which a hypothesis can be forgotten."""
+"""Specs that were once proved, and fail when they run: each is one way to forget a hypothesis."""
 
 import textwrap
 
