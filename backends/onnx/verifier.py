@@ -135,7 +135,7 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
     if certificate["verdict"] != "proved":
         found.trusted.append(f"{name}: nothing is claimed, the verdict is {certificate['verdict']}")
         return
-    measure = _Measure(tensors, name, found, certificate["iterations"])
+    measure = _Measure(tensors, name, found, certificate["iterations"], certificate["assumptions"])
     evidence = certificate["evidence"]
     if [h["text"] for h in certificate["hypotheses"]] != [h["text"] for h in evidence["hypotheses"]]:
         found.failed.append(f"{name}: the hypotheses are not those that there is evidence for")
@@ -224,8 +224,16 @@ def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Ver
 class _Measure:
     """The enclosure of a tree, from facts that hold of the weights."""
 
-    def __init__(self, tensors: _Tensors, name: str, found: Verification, trips: int | None = None):
+    def __init__(
+        self,
+        tensors: _Tensors,
+        name: str,
+        found: Verification,
+        trips: int | None = None,
+        assumptions: Sequence[str] = (),
+    ):
         self.tensors, self.name, self.found, self.trips = tensors, name, found, trips
+        self.assumptions = assumptions
         self.told: set[str] = set()
 
     def __call__(self, tree: Sequence[Any], depth: int = 0) -> Number:
@@ -236,6 +244,8 @@ class _Measure:
             exact = Fraction(parts[0])
             return Number(exact, exact)
         if op == "assumed":
+            if parts[0] not in self.assumptions:
+                raise Refused(f"{parts[0]} is assumed, and the certificate does not say so")
             lo, hi = (float(end) if end in ("inf", "-inf") else Fraction(end) for end in parts[1:])
             return Number(lo, hi)
         if op == "between":
