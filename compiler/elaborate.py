@@ -262,14 +262,8 @@ class _Elaborator:
     def _solve(self, found: Solve) -> Any:
         claim = claims.claim(found, self.names, self.context, self.mistakes)
         self.claims.append(claim)
-        name, solved = found.key.text, claim.solved
-        for part, value in (
-            ("iterations", solved.iterations),
-            ("residual", solved.residual),
-            ("status", solved.status),
-        ):
-            self.names.known[f"{name}.{part}"] = value
-        return solved.result
+        self.names.known.update(_reports(claim))
+        return claim.solved.result
 
     def _assumptions(self, section: Mapping | None) -> None:
         for key, node in section or ():
@@ -278,7 +272,7 @@ class _Elaborator:
 
     def _assumption(self, node: Node) -> Any:
         if not isinstance(node, Scalar):
-            raise refuse(WRONG_KIND, "an assumption is one formula", node.span)
+            raise refuse(WRONG_KIND, "an assumption is one formula", node.span, fix="write one on each line")
         formula = parse(node)
         found = assumption.read(
             formula, to_text(formula), lambda part: self.context.evaluate(part, self.names, self.context)
@@ -326,13 +320,7 @@ class _Elaborator:
                 outputs[key.text] = value
         for claim in self.claims:
             if claim.recipe.name and _reported(claim.solve):
-                solved = claim.solved
-                for part, tensor in (
-                    ("iterations", solved.iterations),
-                    ("residual", solved.residual),
-                    ("status", solved.status),
-                ):
-                    outputs[f"{claim.recipe.name}.{part}"] = tensor.value
+                outputs |= {name: tensor.value for name, tensor in _reports(claim).items()}
         return outputs
 
     def _output(self, node: Node) -> Any:
@@ -395,6 +383,12 @@ class _Elaborator:
                 Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes)
             )
         self.first.setdefault(name, key.span)
+
+
+def _reports(claim: Claim) -> dict[str, Tensor]:
+    """What a solve leaves beside its result, by name."""
+    parts = ("iterations", "residual", "status")
+    return {f"{claim.recipe.name}.{part}": getattr(claim.solved, part) for part in parts}
 
 
 def _reported(found: Solve) -> bool:

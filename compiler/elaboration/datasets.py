@@ -123,7 +123,12 @@ def _listed(node: Sequence) -> np.ndarray:
     try:
         array = np.asarray(numbers(node))
     except ValueError:
-        raise refuse(WRONG_SHAPE, "the lists in this list are of different lengths", node.span) from None
+        raise refuse(
+            WRONG_SHAPE,
+            "the lists in this list are of different lengths",
+            node.span,
+            fix="make them one length",
+        ) from None
     if array.dtype.kind not in "fib" or not array.size:
         raise refuse(WRONG_FORM, "a list holds numbers", node.span, fix="write numbers that fit 64 bits")
     return _plain(array)

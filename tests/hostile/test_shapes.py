@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import banach
+from banach.compiler import elaborate
 from banach.ir.diagnostic import render
 
 SPEC = """\
@@ -41,7 +42,7 @@ def test_the_text(key: str) -> None:
 
 def test_every_refusal_has_a_fix() -> None:
     """B202 and B203 are raised by `refuse` with fix=, or as a Diagnostic with fix=."""
-    folder = Path(banach.__file__).parent / "compiler"
+    folder = Path(elaborate.__file__).parent
     for path in [folder / "elaborate.py", *sorted((folder / "elaboration").glob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Name)):
