@@ -7,6 +7,8 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, helper, numpy_helper
 
+from banach.backends.onnx.contract import SIZES
+
 CERTIFICATE, TEXT, VERSION = "banach.certificate", "banach.spec", "banach.version"
 
 
@@ -19,7 +21,7 @@ def seal(model: ModelProto, certificates: Sequence[Mapping[str, Any]], facts: Ma
 
 
 def fingerprint(model: ModelProto) -> dict[str, Any]:
-    """What the certificate is bound to: a hash for every weight, and one for everything else in the graph."""
+    """What the certificate is bound to: a hash for every weight, one for the rest, the contract on sizes."""
     weights = {}
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
@@ -28,4 +30,6 @@ def fingerprint(model: ModelProto) -> dict[str, Any]:
     rest = GraphProto()
     rest.CopyFrom(model.graph)
     del rest.initializer[:]
-    return {"weights": weights, "structure": sha256(rest.SerializeToString(deterministic=True)).hexdigest()}
+    contract = next((entry.value for entry in model.metadata_props if entry.key == SIZES), "")
+    structure = sha256(rest.SerializeToString(deterministic=True)).hexdigest()
+    return {"weights": weights, "structure": structure, "sizes": contract}

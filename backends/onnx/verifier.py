@@ -79,6 +79,9 @@ def _check_fingerprint(model: ModelProto, sealed: Mapping[str, Any], found: Veri
     del rest.initializer[:]
     if sha256(rest.SerializeToString(deterministic=True)).hexdigest() != sealed["structure"]:
         found.failed.append("the graph's nodes, inputs or outputs have changed since the file was certified")
+    contract = next((entry.value for entry in model.metadata_props if entry.key == "banach.sizes"), "")
+    if contract != sealed["sizes"]:
+        found.failed.append("the bounds of the sizes have changed since the file was certified")
     if len(found.failed) == before:
         found.checked.append(f"the file is the one that was certified ({len(weights)} weights and defaults)")
 

@@ -59,7 +59,7 @@ class Forger:
         rest = copy.deepcopy(self.model.graph)
         del rest.initializer[:]
         structure = sha256(rest.SerializeToString(deterministic=True)).hexdigest()
-        self.document["fingerprint"] = {"weights": weights, "structure": structure}
+        self.document["fingerprint"] = {"weights": weights, "structure": structure, "sizes": ""}
 
     def finish(self):
         for entry in self.model.metadata_props:
@@ -395,3 +395,12 @@ def test_command_on_no_model(content, banach_command, tmp_path):
     assert said.code == 2 and "B711" in said.err
     assert banach_command("verify", tmp_path / "missing.onnx").code == 2
     assert banach_command("verify", tmp_path).code == 2
+
+
+def test_changed_bounds_of_sizes_are_found():
+    text = 'banach: 1\nsizes: {n: {least: 4}}\ninputs: {x: "real[n]"}\noutputs: {y: 2 * x}\n'
+    model = banach.loads(text).compile().model
+    assert verify(model).ok
+    (entry,) = [e for e in model.metadata_props if e.key == "banach.sizes"]
+    entry.value = entry.value.replace("4", "1")
+    assert "the bounds of the sizes have changed since the file was certified" in verify(model).failed
