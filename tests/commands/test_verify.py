@@ -59,7 +59,8 @@ class Forger:
         rest = copy.deepcopy(self.model.graph)
         del rest.initializer[:]
         structure = sha256(rest.SerializeToString(deterministic=True)).hexdigest()
-        self.document["fingerprint"] = {"weights": weights, "structure": structure, "sizes": ""}
+        sizes = next((entry.value for entry in self.model.metadata_props if entry.key == "banach.sizes"), "")
+        self.document["fingerprint"] = {"weights": weights, "structure": structure, "sizes": sizes}
 
     def finish(self):
         for entry in self.model.metadata_props:
