@@ -1,4 +1,4 @@
-"""Sums on the way, products, least entries, and what holds for all. Axes are counted from the end."""
+"""Sums on the way, products, and what holds for all. Axes are counted from the end."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -21,7 +21,7 @@ from banach.ir.primitive import (
     draw,
 )
 from banach.ir.primitives.indexing import check_numbers
-from banach.ir.primitives.reduction import Axes, Reduction, count, stretch
+from banach.ir.primitives.reduction import Axes, Reduction, count
 from banach.ir.primitives.shape import axis_size
 from banach.ir.tensor_type import TypeMismatch
 
@@ -94,35 +94,6 @@ class Cumsum(Primitive):
         yield Sample((x,), {"axis": -1, "exclusive": False, "reverse": False})
         yield Sample((y,), {"axis": -2, "exclusive": True, "reverse": False})
         yield Sample((x,), {"axis": -1, "exclusive": True, "reverse": True})
-
-
-@final
-class ReduceMin(Reduction):
-    """The smallest entry over some axes.
-
-    Maths    y = min x over the axes
-    Types    x: [*s] -> y: [*s without the axes]
-    Reverse  R(x, dy) = dy shared equally among the entries that attain the minimum
-    Facts    nonexpansive; concave
-    Source   textbook
-    """
-
-    def evaluate(self, x: np.ndarray, *, axes: Axes) -> np.ndarray:
-        return np.min(x, axis=axes)
-
-    def reverse(
-        self, build: Builder, operands: Values, results: Values, cotangents: Values, *, axes: Axes
-    ) -> Cotangents:
-        (x,), (y,), (dy,) = operands, results, cotangents
-        attained = build.op("equal", x, stretch(y, x.type, axes))
-        ones = build.op("cast", attained, dtype=x.type.dtype)
-        return (ones * stretch(dy / build.op("sum", ones, axes=axes), x.type, axes),)
-
-    def range(self, operands: Sequence[Known], *, axes: Axes) -> Interval:
-        return operands[0].range
-
-    def gain(self, index: int, operands: Sequence[Known], *, axes: Axes) -> Interval:
-        return Interval.between(0, 1)
 
 
 @final

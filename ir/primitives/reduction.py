@@ -84,20 +84,7 @@ class Sum(Reduction):
         return Interval.of(terms).sqrt() if isinstance(terms, int) else NONNEGATIVE
 
 
-@final
-class ReduceMax(Reduction):
-    """The largest entry over some axes.
-
-    Maths    y = max x over the axes
-    Types    x: [*s] -> y: [*s without the axes]
-    Reverse  R(x, dy) = dy shared equally among the entries that attain the maximum
-    Facts    nonexpansive; convex
-    Source   textbook
-    """
-
-    def evaluate(self, x: np.ndarray, *, axes: Axes) -> np.ndarray:
-        return np.max(x, axis=axes)
-
+class _Extreme(Reduction):
     def reverse(
         self, build: Builder, operands: Values, results: Values, cotangents: Values, *, axes: Axes
     ) -> Cotangents:
@@ -111,6 +98,36 @@ class ReduceMax(Reduction):
 
     def gain(self, index: int, operands: Sequence[Known], *, axes: Axes) -> Interval:
         return Interval.between(0, 1)
+
+
+@final
+class ReduceMax(_Extreme):
+    """The largest entry over some axes.
+
+    Maths    y = max x over the axes
+    Types    x: [*s] -> y: [*s without the axes]
+    Reverse  R(x, dy) = dy shared equally among the entries that attain the maximum
+    Facts    nonexpansive; convex
+    Source   textbook
+    """
+
+    def evaluate(self, x: np.ndarray, *, axes: Axes) -> np.ndarray:
+        return np.max(x, axis=axes)
+
+
+@final
+class ReduceMin(_Extreme):
+    """The smallest entry over some axes.
+
+    Maths    y = min x over the axes
+    Types    x: [*s] -> y: [*s without the axes]
+    Reverse  R(x, dy) = dy shared equally among the entries that attain the minimum
+    Facts    nonexpansive; concave
+    Source   textbook
+    """
+
+    def evaluate(self, x: np.ndarray, *, axes: Axes) -> np.ndarray:
+        return np.min(x, axis=axes)
 
 
 @final

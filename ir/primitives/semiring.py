@@ -5,9 +5,9 @@
 in the semiring. Only real and tropical numbers have tangents; ir/polynomial.py derives over the semiring.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -62,11 +62,27 @@ def semiring_of(name: str, bound: int, operands: Types) -> Semiring:
 
 class _SemiringOp(Primitive):
     core = (0, 0)
+    unbounded: ClassVar[Mapping[str, str]]  # the primitive of every semiring, before its result is wrapped
 
     def types(self, operands: Types, regions: Regions, *, semiring: str, bound: int = 0) -> Types:
         semiring_of(semiring, bound, operands)
         shape = broadcast(*(t.shape for t in operands))
         return (TensorType(operands[0].dtype, shape, operands[0].space),)
+
+    def reverse(
+        self,
+        build: Builder,
+        operands: Values,
+        results: Values,
+        cotangents: Values,
+        *,
+        semiring: str,
+        bound: int = 0,
+    ) -> Cotangents:
+        return page(self.unbounded[semiring]).reverse(build, operands, results, cotangents)
+
+    def decompose(self, build: Builder, x: Value, y: Value, *, semiring: str, bound: int = 0) -> Value:
+        return _wrapped(build.op(self.unbounded[semiring], x, y), semiring, bound)
 
     def samples(self) -> Iterable[Sample]:
         yield from _samples((3, 2), (2,))
@@ -83,24 +99,18 @@ class SemiringAdd(_SemiringOp):
     Source   Golan, Semirings and their applications (1999)
     """
 
+    unbounded = {
+        "real": "add",
+        "boolean": "or",
+        "modulo": "add",
+        "max_plus": "maximum",
+        "min_plus": "minimum",
+        "saturating": "add",
+    }
+
     def evaluate(self, x: np.ndarray, y: np.ndarray, *, semiring: str, bound: int = 0) -> np.ndarray:
         algebra = SEMIRINGS[semiring]
         return algebra.wrap(algebra.plus(x, y), bound)
-
-    def reverse(
-        self,
-        build: Builder,
-        operands: Values,
-        results: Values,
-        cotangents: Values,
-        *,
-        semiring: str,
-        bound: int = 0,
-    ) -> Cotangents:
-        return page(_PLUS[semiring]).reverse(build, operands, results, cotangents)
-
-    def decompose(self, build: Builder, x: Value, y: Value, *, semiring: str, bound: int = 0) -> Value:
-        return _wrapped(build.op(_PLUS.get(semiring, "add"), x, y), semiring, bound)
 
 
 @final
@@ -114,24 +124,18 @@ class SemiringMultiply(_SemiringOp):
     Source   Golan, Semirings and their applications (1999)
     """
 
+    unbounded = {
+        "real": "multiply",
+        "boolean": "and",
+        "modulo": "multiply",
+        "max_plus": "add",
+        "min_plus": "add",
+        "saturating": "multiply",
+    }
+
     def evaluate(self, x: np.ndarray, y: np.ndarray, *, semiring: str, bound: int = 0) -> np.ndarray:
         algebra = SEMIRINGS[semiring]
         return algebra.wrap(algebra.times(x, y), bound)
-
-    def reverse(
-        self,
-        build: Builder,
-        operands: Values,
-        results: Values,
-        cotangents: Values,
-        *,
-        semiring: str,
-        bound: int = 0,
-    ) -> Cotangents:
-        return page(_TIMES[semiring]).reverse(build, operands, results, cotangents)
-
-    def decompose(self, build: Builder, x: Value, y: Value, *, semiring: str, bound: int = 0) -> Value:
-        return _wrapped(build.op(_TIMES.get(semiring, "multiply"), x, y), semiring, bound)
 
 
 @final
@@ -255,10 +259,6 @@ class SemiringMatmul(Primitive):
 
 
 # The page that means the same on the semiring's dtype, before the result is brought back into bounds.
-_PLUS = {"real": "add", "boolean": "or", "max_plus": "maximum", "min_plus": "minimum"}
-_TIMES = {"real": "multiply", "boolean": "and", "max_plus": "add", "min_plus": "add"}
-
-
 def _wrapped(x: Value, semiring: str, bound: int) -> Value:
     build = x.builder
     if semiring == "saturating":
