@@ -163,11 +163,12 @@ class NotDifferentiable(Exception):
 
 # --- what a page from another package is held to -----------------------------------------------------------
 
-STEP, ALLOWED = 1e-5, 1e-5  # of a central difference, and its error relative to what it measures
+STEP, ALLOWED = 1e-5, 1e-5  # of a difference, and its error relative to what it measures
 
 
 def _hold(definition: Primitive, sample: Sample) -> None:
-    """The result has the type that `types` says; R is the slope, is additive, and is 0 at 0. BadPage."""
+    """The result has the type that `types` says, and the facts that a certificate would rest on hold; R is
+    the slope, is additive, and is 0 at 0. A sample can refute a page, and proves nothing. BadPage."""
     given = [np.asarray(x) for x in sample.operands]
     operands = tuple(TensorType(str(x.dtype), x.shape) for x in given)
     (declared,) = definition.types(operands, (), **sample.attributes)
@@ -175,6 +176,7 @@ def _hold(definition: Primitive, sample: Sample) -> None:
     found = TensorType(str(made.dtype), made.shape)
     if (found.dtype, found.shape) != (declared.dtype, declared.shape):
         raise BadPage(f"`types` says {declared}, and `evaluate` gives {found}")
+    _hold_facts(definition, sample, given, made)
     if not declared.is_float or not any(type.is_float for type in operands):
         return
     try:
@@ -202,6 +204,48 @@ def _hold(definition: Primitive, sample: Sample) -> None:
     for twice, once in zip(_run(graph, [*given, 2 * w]), back):
         if not np.allclose(twice, 2 * once, rtol=1e-9, atol=1e-12):
             raise BadPage("`reverse` is not linear in the cotangent")
+
+
+def _hold_facts(definition: Primitive, sample: Sample, given: Sequence[np.ndarray], made: np.ndarray) -> None:
+    """`range` holds the result, no step grows by more than `gain`, what is called linear is. BadPage."""
+
+    def f(operands: Sequence[np.ndarray]) -> np.ndarray:
+        return np.asarray(definition.evaluate(*operands, **sample.attributes), np.float64)
+
+    low, high = definition.range([_known(x, 0.0) for x in given], **sample.attributes).to_floats()
+    slack = ALLOWED * max(1.0, float(np.abs(made).max(initial=0)))
+    if np.any(made < low - slack) or np.any(made > high + slack):
+        raise BadPage(f"`range` says [{low:.6g}, {high:.6g}], and `evaluate` gives {np.ravel(made)}")
+    random, y = np.random.default_rng(1), f(given)  # not the seed of `draw`: x - x is linear in anything
+    for i, x in enumerate(given):
+        if x.dtype.kind != "f" or not x.size:
+            continue
+        known = [_known(z, STEP * (i == j)) for j, z in enumerate(given)]
+        most = definition.gain(i, known, **sample.attributes).to_floats()[1]
+
+        def along(d: np.ndarray, i: int = i) -> np.ndarray:
+            return np.ravel(f([z + d if i == j else z for j, z in enumerate(given)]) - y)
+
+        basis = STEP * np.eye(x.size).reshape(x.size, *x.shape)
+        slopes = np.stack([along(d) for d in basis], axis=1)
+        d = STEP * np.linalg.svd(slopes)[2][0].reshape(x.shape)  # the direction in which it grows most
+        grown = float(np.linalg.norm(along(d)) / STEP)
+        if not grown <= most + ALLOWED * max(1.0, grown):
+            raise BadPage(f"`gain` says at most {most:.6g} in operand {i}, a step grows by {grown:.6g}")
+    for group in definition.linear_groups(len(given)):
+        moves = [i in group and x.dtype.kind == "f" for i, x in enumerate(given)]
+        d = [random.standard_normal(x.shape) if m else x for x, m in zip(given, moves)]
+        mixed = [2 * x - z if m else x for x, z, m in zip(given, d, moves)]
+        if any(moves) and not np.allclose(f(mixed), 2 * y - f(d), rtol=ALLOWED, atol=ALLOWED):
+            raise BadPage(f"it calls itself linear in operands {list(group)}, and `evaluate` is not")
+
+
+def _known(x: np.ndarray, reach: float) -> Known:
+    """What is known of an operand whose entries are at most `reach` away from those of x."""
+    type = TensorType(str(x.dtype), x.shape)
+    if x.dtype == bool or not x.size:
+        return Known(type)
+    return Known(type, Interval.between(x.min() - reach, x.max() + reach))
 
 
 def _rule(definition: Primitive, operands: Types, sample: Sample) -> Graph:

@@ -18,6 +18,7 @@ from banach.ir.tensor_type import TensorType
 
 GOOD = '''
     import numpy as np
+    from banach.ir.exact import Interval
     from banach.ir.primitive import Primitive, Sample, draw
 
 
@@ -90,6 +91,13 @@ def changed(old: str, new: str) -> str:
     return GOOD.replace(old, new)
 
 
+def claiming(claim: str, value: str) -> str:
+    """The page with one fact more."""
+    return changed(
+        "def samples(self):", f"def {claim}:\n            return {value}\n\n        def samples(self):"
+    )
+
+
 BAD: dict[str, tuple[str, str]] = {
     "a heading is missing": (changed("Facts    none", ""), "its page has no heading `Facts`"),
     "a clash of names": (
@@ -117,6 +125,18 @@ BAD: dict[str, tuple[str, str]] = {
         "guest_page.Cube, from the entry point guest_page: ",
     ),
     "a module that does not load": ("import nothing_of_that_name", "does not load: ModuleNotFoundError"),
+    "a gain that is too small": (
+        claiming("gain(self, index, operands)", "Interval.between(0, 1)"),
+        "`gain` says at most 1 in operand 0, a step grows by",
+    ),
+    "a range that is too small": (
+        claiming("range(self, operands)", "Interval.between(0, 1)"),
+        r"`range` says \[0, 1\], and `evaluate` gives",
+    ),
+    "not linear, as it says": (
+        changed("core = (0,)", "core = (0,)\n        linear = True"),
+        r"linear in operands \[0\], and `evaluate` is not",
+    ),
     "a slope of nan": (changed("3.0 *", "float('nan') *"), "a slope of nan"),
 }
 
