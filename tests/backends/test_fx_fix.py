@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fx_agreement import agree, both
 
 from banach.backends.fx.lower import lower
 from banach.backends.fx.run import artifact, code
@@ -80,19 +81,6 @@ def data(batch=(), scale=0.15, seed=0):
 
 def settings(tolerance=1e-12, most=500):
     return [np.array(tolerance), np.array(most)]
-
-
-def both(graph, arrays):
-    with np.errstate(all="ignore"):
-        expected = evaluate(graph, arrays)
-    module = lower(graph)
-    return [y.numpy() for y in module(*map(torch.tensor, arrays))], expected, module
-
-
-def agree(found, expected, tolerance=1e-12):
-    for y, z in zip(found, expected, strict=True):
-        assert (str(y.dtype), y.shape) == (str(z.dtype), z.shape)
-        np.testing.assert_allclose(y, z, rtol=tolerance, atol=tolerance)
 
 
 CASES = {

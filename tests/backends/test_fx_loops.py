@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fx_agreement import agree, both
 
 from banach.backends.fx.loops import Fix
 from banach.backends.fx.lower import lower
@@ -20,19 +21,6 @@ N = 3
 
 def vector(*shape):
     return TensorType("float64", shape)
-
-
-def both(graph, arrays):
-    with np.errstate(all="ignore"):
-        expected = evaluate(graph, arrays)
-    module = lower(graph)
-    return [y.numpy() for y in module(*map(torch.tensor, arrays))], expected, module
-
-
-def agree(found, expected, tolerance=1e-12):
-    for y, z in zip(found, expected, strict=True):
-        assert (str(y.dtype), y.shape) == (str(z.dtype), z.shape)
-        np.testing.assert_allclose(y, z, rtol=tolerance, atol=tolerance)
 
 
 def exports(graph, arrays):

@@ -1,36 +1,16 @@
 """Branches, scans and while loops through ONNX Runtime and the reference evaluator against the oracle."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pytest
-from onnx.reference import ReferenceEvaluator
+from onnx_agreement import agree
 
 from banach.backends.onnx.lower import lower
-from banach.backends.onnx.run import OnnxArtifact
 from banach.ir.dims import Size, named
-from banach.ir.evaluate import evaluate
 from banach.ir.graph import Builder, Graph
 from banach.ir.reverse import reverse
 from banach.ir.tensor_type import TensorType
 
 WHOLE, TRUTH = TensorType("int64"), TensorType("bool")
-
-
-def agree(graph: Graph, arguments: Sequence[Any], close: float = 1e-9) -> dict[str, np.ndarray]:
-    """The oracle's outputs, after both runtimes have given the same; counts and statuses exactly."""
-    with np.errstate(all="ignore"):
-        expected = evaluate(graph, arguments)
-        model = lower(graph)
-        given = [np.asarray(a, port.type.dtype) for port, a in zip(graph.inputs, arguments)]
-        feed = {port.name: a for port, a in zip(graph.inputs, given)}
-        found = [OnnxArtifact(model).evaluate(given), ReferenceEvaluator(model).run(None, feed)]
-    for outputs in found:
-        for name, want, got in zip(graph.output_names, expected, outputs, strict=True):
-            assert (got.dtype, got.shape) == (want.dtype, want.shape), name
-            np.testing.assert_allclose(got, want, rtol=close, atol=close, err_msg=name)
-    return dict(zip(graph.output_names, expected))
 
 
 def scanned(reverse_order: bool, length: Size, stacks: bool) -> Graph:

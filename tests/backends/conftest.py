@@ -1,0 +1,6 @@
+"""Lets the tests of this folder import its two helpers, `fx_agreement` and `onnx_agreement`, under any import mode."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
