@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import its two helpers, `fx_agreement` and `onnx_agreement`, under any import mode."""
+"""Lets the tests of this folder import `fx_agreement` and `onnx_agreement`, under any import mode."""
 
 import sys
 from pathlib import Path
