@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, maps, tables
+from banach.compiler.elaboration import arithmetic, derivation, maps, tables
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.scope import stored
@@ -26,6 +26,8 @@ from banach.compiler.elaboration.things import (
     Number,
     Operator,
     Prox,
+    Pulled,
+    Pushed,
     Scaled,
     Table,
     Tensor,
@@ -35,6 +37,7 @@ from banach.compiler.facts import lipschitz as analysis
 from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
 from banach.ir.exact import Interval, round_float
+from banach.ir.linearity import NotLinear, prove_linear
 from banach.ir.span import Span
 from banach.ir.tensor_type import ROUNDOFF, TensorType, TypeMismatch, broadcast
 
@@ -143,7 +146,7 @@ def _result_of(map: Map, context: Context, span: Span | None) -> TensorType | No
     type = context.argument or context.domain
     if type is None:
         return None
-    graph, _ = maps.graph_of(map, [type], context, span)
+    graph, _ = derivation.graph_of(map, [type], context, span)
     return graph.output_types[0]
 
 
@@ -153,7 +156,7 @@ def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
     if type is None:
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
-    graph, _ = maps.graph_of(map, [type], context, span)
+    graph, _ = derivation.graph_of(map, [type], context, span)
     return analysis.lipschitz(graph, 0, labels=context.scope.labels)
 
 
@@ -284,9 +287,24 @@ def _linear_by_structure(map: Map, context: Context, span: Span | None) -> bool 
             return linear(inner, context, span)
         case Total(terms):
             return True if all(linear(term, context, span) for term in terms) else None
+        case Pushed() | Pulled():  # of what ends by its values, as a solve does, it is not exactly linear
+            return _proved_linear(map, context, span)
         case Composed(outer, inner):
             return True if linear(outer, context, span) and linear(inner, context, span) else None
     return context.fact("linear", map, context, span)
+
+
+def _proved_linear(map: Map, context: Context, span: Span | None) -> bool | None:
+    """Whether the graph of a map is linear, by its structure."""
+    type = context.argument or context.domain
+    if type is None:
+        return None
+    graph, _ = derivation.graph_of(map, [type], context, span)
+    try:
+        prove_linear(graph, [i == 0 for i in range(len(graph.inputs))])
+    except NotLinear:
+        return None
+    return True
 
 
 def _unstretched(thing: Any, beside: Any, context: Context, span: Span | None) -> bool | None:

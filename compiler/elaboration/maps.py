@@ -1,11 +1,10 @@
 """The algebra of maps: sums, multiples, compositions, adjoints, gradients and proximal maps."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration import arithmetic, derivation
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.region import pending
@@ -15,22 +14,23 @@ from banach.compiler.elaboration.things import (
     Formula,
     Function,
     Gradient,
+    GradientIn,
     Identity,
+    Jacobian,
     Map,
     Matrix,
     Number,
     Operator,
     Partial,
     Prox,
+    Pulled,
+    Pushed,
     Scaled,
     Tensor,
     Total,
     describe,
 )
-from banach.ir.graph import Graph, Value, prune
-from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.span import Span
-from banach.ir.tensor_type import TensorType
 
 ONE = Number(Fraction(1))
 
@@ -44,6 +44,19 @@ def as_map(thing: Any, span: Span | None) -> Map:
     raise refuse(
         WRONG_KIND, f"a map is wanted here, not {describe(thing)}", span, fix="give a map, or a matrix"
     )
+
+
+def as_tensors(things: Sequence[Any], span: Span | None) -> list[Any]:
+    """Things that have entries. SpecError: one is none."""
+    for thing in things:
+        if not arithmetic.is_tensor(thing):
+            raise refuse(
+                WRONG_KIND,
+                f"a tensor or a number is wanted here, not {describe(thing)}",
+                span,
+                fix="give it a tensor, a table or a number",
+            )
+    return list(things)
 
 
 def add(left: Any, right: Any, span: Span | None) -> Map:
@@ -78,6 +91,10 @@ def adjoint(thing: Any, span: Span | None) -> Map:
             return Composed(adjoint(inner, span), adjoint(outer, span))
         case Adjoint(inner):
             return inner
+        case Pushed(inner, point, place) if place is not None:
+            return Pulled(inner, point, place)
+        case Pulled(inner, point, place) if place is not None:
+            return Pushed(inner, point, place)
         case _:
             return Adjoint(map)
 
@@ -99,6 +116,8 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
         return _apply_formula(map, arguments, context, span)
     if isinstance(map, Partial):
         return _apply_partial(map, arguments, context, span)
+    if isinstance(map, GradientIn | Jacobian | Pushed | Pulled):
+        return derivation.apply(map, arguments, context, span)
     if len(arguments) != 1:
         raise refuse(WRONG_ARGUMENTS, f"this map takes one argument, not {len(arguments)}", span)
     (x,) = arguments
@@ -118,8 +137,10 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
             return apply(outer, [apply(inner, [x], context, span)], context, span)
         case Adjoint(inner):
             return _apply_adjoint(inner, x, context, span)
-        case Gradient(function):
-            return _apply_gradient(function, x, context, span)
+        case Gradient(Function() as function) if "gradient" in function.page.formulas:
+            return _from_page(function, "gradient", [x], context, span)
+        case Gradient():
+            return derivation.apply(map, arguments, context, span)
         case Prox(function, step):
             return _from_page(function, "prox", [x, step], context, span)
         case Operator():
@@ -199,66 +220,5 @@ def _apply_adjoint(map: Map, y: Any, context: Context, span: Span | None) -> Any
             WRONG_KIND, message, span, fix="use it inside a solve, where the type of the unknown is known"
         )
     origin = context.scope.build.zeros(context.domain)
-    (back,) = _pull_back(map, [Tensor(origin)], y, context, span)
+    (back,) = derivation.pull_back(map, [Tensor(origin)], y, context, span)
     return back
-
-
-def _apply_gradient(function: Map, x: Any, context: Context, span: Span | None) -> Any:
-    if isinstance(function, Function) and "gradient" in function.page.formulas:
-        return _from_page(function, "gradient", [x], context, span)
-    (gradient,) = _pull_back(function, [x], None, context, span)
-    return gradient
-
-
-def graph_of(
-    map: Map, types: Sequence[TensorType], context: Context, span: Span | None
-) -> tuple[Graph, list[Value]]:
-    """A map as a closed graph over arguments of the given types, and the values that it captures."""
-    inner = context.scope.inner("map")
-    arguments = [Tensor(inner.build.input(f"x.{i}", type)) for i, type in enumerate(types)]
-    result = context.apply(map, arguments, context.within(inner), span)
-    if not arithmetic.is_tensor(result):
-        raise refuse(
-            WRONG_KIND,
-            f"this map gives {describe(result)}, not a tensor",
-            span,
-            fix="let the map return a tensor",
-        )
-    value = inner.value(result, place=span)
-    return prune(inner.build.finish({"y": value})), [outer for outer, _ in inner.captured.values()]
-
-
-def _pull_back(
-    map: Map, point: Sequence[Any], cotangent: Any, context: Context, span: Span | None
-) -> list[Tensor]:
-    """R[map](point, cotangent), the parts that belong to the arguments; None is the cotangent 1."""
-    scope = context.scope
-    values = [scope.value(x, place=span) for x in point]
-    graph, captures = graph_of(map, [v.type for v in values], context, span)
-    (result,) = graph.output_types
-    if cotangent is None and result.shape:
-        raise refuse(
-            WRONG_KIND,
-            f"a gradient is of a map to numbers; this one gives {result}",
-            span,
-            fix="take the gradient of a number, `sum(F(x))` say",
-        )
-    try:
-        derivative = reverse(graph)
-    except NoDerivative as refusal:
-        raise refuse(
-            WRONG_KIND,
-            f"this has no derivative: {refusal}",
-            refusal.place or span,
-            fix="leave that operation out, or `stop_gradient` its argument",
-        ) from None
-    seed = scope.build.scalar(1, result.dtype) if cotangent is None else scope.value(cotangent, place=span)
-    wanted = [v for v in values if v.type.is_float]
-    used = _restrict(derivative, len(wanted))
-    return [Tensor(v) for v in scope.build.inline(used, [*values, *captures, seed])]
-
-
-def _restrict(derivative: Graph, count: int) -> Graph:
-    return prune(
-        replace(derivative, outputs=derivative.outputs[:count], output_names=derivative.output_names[:count])
-    )

@@ -156,6 +156,40 @@ class Gradient(Map):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GradientIn(Map):
+    """(x, u, ...) ↦ the gradient of f(x, u, ...) in the argument at `place`."""
+
+    function: Map
+    place: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Jacobian(Map):
+    """(x, u, ...) ↦ the Jacobian of F(x, u, ...) in the argument at `place`."""
+
+    map: Map
+    place: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pushed(Map):
+    """v ↦ D[F](point) v, where v moves the argument at `place`; all of them, one by one, if that is None."""
+
+    map: Map
+    point: tuple[Any, ...]
+    place: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pulled(Map):
+    """w ↦ D[F](point)ᵀ w, its part for the argument at `place`; all of them if that is None."""
+
+    map: Map
+    point: tuple[Any, ...]
+    place: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prox(Map):
     """x ↦ argmin_u f(u) + ‖u - x‖²/(2t)."""
 

@@ -3,14 +3,21 @@
 Every function below with a docstring is a word. `arguments` are things, `keywords` things by name.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, constants, indexing, maps, noise, runtime
+from banach.compiler.elaboration import (
+    arithmetic,
+    constants,
+    derivative_words,
+    indexing,
+    maps,
+    noise,
+    runtime,
+)
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
@@ -27,10 +34,12 @@ from banach.compiler.elaboration.things import (
     Truth,
     describe,
 )
+from banach.compiler.elaboration.word import FUNCTIONS, Arguments, Keywords, word
 from banach.ir.dims import Size, bind
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
+SHELVES = (derivative_words,)  # whose words are spoken beside those below
 CONSTANTS: dict[str, Any] = {
     "I": Identity(),
     "true": Truth(True),
@@ -46,67 +55,47 @@ class Spoken:
     name: str
 
 
-Arguments = Sequence[Any]
-Keywords = Mapping[str, Any]
-
-
-def speak(name: str, arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+def speak(name: str, arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """A word with its arguments. SpecError: it does not take them."""
-    word = FUNCTIONS[name]
-    least, most, names = word.takes
+    spoken = FUNCTIONS[name]
+    least, most, names = spoken.takes
     if not least <= len(arguments) <= most or any(key not in names for key in keywords):
         raise refuse(
-            WRONG_ARGUMENTS, f"`{name}` is called as `{word.usage}`", span, fix=f"write `{word.usage}`"
+            WRONG_ARGUMENTS, f"`{name}` is called as `{spoken.usage}`", span, fix=f"write `{spoken.usage}`"
         )
-    return word.work(arguments, keywords, context, span)
+    return spoken.work(arguments, keywords, context, span)
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word: how it is called, how many arguments it takes, and which keywords."""
-
-    usage: str
-    takes: tuple[int, int, tuple[str, ...]]
-    doc: str
-    work: Any
-
-
-FUNCTIONS: dict[str, Word] = {}
-
-
-def _word(usage: str, least: int, most: int, *keywords: str) -> Any:
-    def enter(work: Any) -> Any:
-        FUNCTIONS[usage.split("(")[0]] = Word(usage, (least, most, keywords), work.__doc__, work)
-        return work
-
-    return enter
+def bare(name: str) -> tuple[str, ...]:
+    """The keywords of a word behind which a name stands for itself."""
+    return FUNCTIONS[name].bare if name in FUNCTIONS else ()
 
 
 # --- making tensors ---------------------------------------------------------------------------------------
 
 
-@_word("zeros(n, ...)", 0, 8)
-def _zeros(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("zeros(n, ...)", 0, 8)
+def _zeros(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Zeros of the given sizes."""
     return _filled(0.0, arguments, context, span)
 
 
-@_word("ones(n, ...)", 0, 8)
-def _ones(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("ones(n, ...)", 0, 8)
+def _ones(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Ones of the given sizes."""
     return _filled(1.0, arguments, context, span)
 
 
-@_word("eye(n)", 1, 1)
-def _eye(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("eye(n)", 1, 1)
+def _eye(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The identity matrix."""
     n = _fixed(arguments[0], span)
     arithmetic.bound(TensorType(context.scope.precision, (n, n)), span)
     return Table(np.eye(n))
 
 
-@_word("count(n)", 1, 1)
-def _count(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("count(n)", 1, 1)
+def _count(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The numbers 0, 1, ..., n - 1, as reals."""
     size = sizes(arguments, span)[0]
     if isinstance(size, int):
@@ -115,10 +104,10 @@ def _count(arguments: Arguments, keywords: Mapping[str, Any], context: Context, 
     return Tensor(context.scope.build.op("count", size=size, dtype=context.scope.precision, place=span))
 
 
-@_word("circulant(c)", 1, 1)
-def _circulant(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("circulant(c)", 1, 1)
+def _circulant(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The matrix whose row i is c, turned by i places: C[i, j] = c[(i - j) mod n]."""
-    (c,) = _tensors(arguments, span)
+    (c,) = maps.as_tensors(arguments, span)
     type = arithmetic.type_of(c, context.scope)
     if type.rank != 1 or not isinstance(type.shape[0], int):
         raise refuse(
@@ -133,15 +122,15 @@ def _circulant(arguments: Arguments, keywords: Mapping[str, Any], context: Conte
     return arithmetic.apply("take", [c, Table(places)], context.scope, span, axis=-1)
 
 
-@_word("normal(key, n, ...)", 1, 9)
-def _normal(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("normal(key, n, ...)", 1, 9)
+def _normal(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Standard normal numbers, a function of the key alone: normal((seed, k), n) is new in every step."""
     pairs = _random("normal", arguments, context, span)
     return indexing.first(pairs, context, span)
 
 
-@_word("uniform(key, n, ...)", 1, 9)
-def _uniform(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("uniform(key, n, ...)", 1, 9)
+def _uniform(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Numbers between 0 and 1, a function of the key alone: uniform((seed, k), n) is new in every step."""
     return _random("uniform", arguments, context, span)
 
@@ -152,22 +141,22 @@ def _random(name: str, arguments: Arguments, context: Context, span: Span) -> An
     parts = key.items if isinstance(key, Several) else (Number(Fraction(0)), key)
     if len(parts) != 2:
         raise refuse(WRONG_ARGUMENTS, "a key is one number, or two in brackets", span, fix="write (seed, k)")
-    return noise.draw(name, _tensors(parts, span), shape, context, span)
+    return noise.draw(name, maps.as_tensors(parts, span), shape, context, span)
 
 
 # --- reductions -------------------------------------------------------------------------------------------
 
 
-@_word("sum(x, axis=k)", 1, 1, "axis")
-def _sum(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("sum(x, axis=k)", 1, 1, "axis")
+def _sum(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The sum of all entries, or along one axis."""
     return _reduced("sum", arguments[0], keywords, context, span)
 
 
-@_word("mean(x, axis=k)", 1, 1, "axis")
-def _mean(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("mean(x, axis=k)", 1, 1, "axis")
+def _mean(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The mean of all entries, or along one axis."""
-    (x,) = _tensors(arguments, span)
+    (x,) = maps.as_tensors(arguments, span)
     type = arithmetic.type_of(x, context.scope)
     total = _reduced("sum", x, keywords, context, span)
     count: Size = 1
@@ -177,30 +166,30 @@ def _mean(arguments: Arguments, keywords: Mapping[str, Any], context: Context, s
     return arithmetic.binary("/", total, many, context.scope, span)
 
 
-@_word("norm(x, axis=k)", 1, 1, "axis")
-def _norm(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("norm(x, axis=k)", 1, 1, "axis")
+def _norm(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The Euclidean norm of a tensor, or along one axis; the operator norm of a linear map, from above."""
     if isinstance(arguments[0], Map):
         return _lipschitz(arguments, keywords, context, span)
     return _reduced("norm", arguments[0], keywords, context, span)
 
 
-@_word("dot(x, y)", 2, 2)
-def _dot(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("dot(x, y)", 2, 2)
+def _dot(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The inner product: the sum of the products of all entries."""
-    x, y = _tensors(arguments, span)
+    x, y = maps.as_tensors(arguments, span)
     product = arithmetic.binary("*", x, y, context.scope, span)
     return _reduced("sum", product, {}, context, span)
 
 
-@_word("max(x, y, ..., axis=k)", 1, 8, "axis")
-def _max(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("max(x, y, ..., axis=k)", 1, 8, "axis")
+def _max(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The largest entry of one tensor, or along one axis, or the larger of several, entry by entry."""
     return _extremum("maximum", arguments, keywords, context, span)
 
 
-@_word("min(x, y, ..., axis=k)", 1, 8, "axis")
-def _min(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("min(x, y, ..., axis=k)", 1, 8, "axis")
+def _min(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The smallest entry of one tensor, or along one axis, or the smaller of several, entry by entry."""
     return _extremum("minimum", arguments, keywords, context, span)
 
@@ -208,71 +197,65 @@ def _min(arguments: Arguments, keywords: Mapping[str, Any], context: Context, sp
 # --- rearrangements ---------------------------------------------------------------------------------------
 
 
-@_word("transpose(A)", 1, 1)
-def _transpose(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("transpose(A)", 1, 1)
+def _transpose(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The transpose of a matrix."""
-    return maps.transpose(_tensors(arguments, span)[0], context, span)
+    return maps.transpose(maps.as_tensors(arguments, span)[0], context, span)
 
 
-@_word("reshape(x, n, ...)", 1, 8)
-def _reshape(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("reshape(x, n, ...)", 1, 8)
+def _reshape(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The same entries under another shape."""
-    given = _tensors(arguments[:1], span)
+    given = maps.as_tensors(arguments[:1], span)
     return arithmetic.apply("reshape", given, context.scope, span, shape=sizes(arguments[1:], span))
 
 
-@_word("shape(x)", 1, 1)
-def _shape(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("shape(x)", 1, 1)
+def _shape(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The sizes of a tensor: shape(x)[0] is that of its first axis, reshape(y, shape(x)) has them all."""
-    return indexing.sizes_of(_tensors(arguments, span)[0], context)
+    return indexing.sizes_of(maps.as_tensors(arguments, span)[0], context)
 
 
-@_word("stack(x, y, ...)", 1, 8)
-def _stack(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("stack(x, y, ...)", 1, 8)
+def _stack(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Tensors of one shape beside each other, along a new last axis."""
-    return indexing.stacked(_tensors(arguments, span), context, span)
+    return indexing.stacked(maps.as_tensors(arguments, span), context, span)
 
 
-@_word("stop_gradient(x)", 1, 1)
-def _stop_gradient(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("stop_gradient(x)", 1, 1)
+def _stop_gradient(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The same value, held constant by every derivative."""
-    return arithmetic.apply("stop_gradient", _tensors(arguments, span), context.scope, span)
+    return arithmetic.apply("stop_gradient", maps.as_tensors(arguments, span), context.scope, span)
 
 
-@_word("soft_threshold(x, t)", 2, 2)
-def _soft_threshold(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("soft_threshold(x, t)", 2, 2)
+def _soft_threshold(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Every entry moved towards zero by t, and no further."""
-    return arithmetic.apply("soft_threshold", _tensors(arguments, span), context.scope, span)
+    return arithmetic.apply("soft_threshold", maps.as_tensors(arguments, span), context.scope, span)
 
 
 # --- maps and functions -----------------------------------------------------------------------------------
 
 
-@_word("grad(f)", 1, 1)
-def _grad(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
-    """The gradient of a real-valued map, as a map."""
-    return maps.gradient(maps.as_map(arguments[0], span))
-
-
-@_word("prox(g, t)", 2, 2)
-def _prox(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("prox(g, t)", 2, 2)
+def _prox(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The proximal map of t·g: x ↦ argmin_u g(u) + ‖u - x‖²/(2t)."""
     g, t = arguments
     if not isinstance(g, Function) or "prox" not in g.page.formulas:
         fix = "`banach list functions` shows those that have one"
         raise refuse(WRONG_KIND, f"there is no proximal map of {describe(g)}", span, fix=fix)
-    _tensors([t], span)
+    maps.as_tensors([t], span)
     return Prox(g, t)
 
 
-@_word("adjoint(K)", 1, 1)
-def _adjoint(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("adjoint(K)", 1, 1)
+def _adjoint(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The adjoint of a linear map."""
     return maps.adjoint(arguments[0], span)
 
 
-@_word("compose(f, g, ...)", 1, 16)
-def _compose(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("compose(f, g, ...)", 1, 16)
+def _compose(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """x ↦ f(g(x))."""
     composed = maps.as_map(arguments[0], span)
     for inner in arguments[1:]:
@@ -280,32 +263,32 @@ def _compose(arguments: Arguments, keywords: Mapping[str, Any], context: Context
     return composed
 
 
-@_word("chain(f, g, ...)", 1, 16)
-def _chain(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("chain(f, g, ...)", 1, 16)
+def _chain(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """First f, then g: x ↦ g(f(x))."""
     return _compose(arguments[::-1], keywords, context, span)
 
 
-@_word("lipschitz(F)", 1, 1)
-def _lipschitz(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("lipschitz(F)", 1, 1)
+def _lipschitz(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """A guaranteed upper bound of the Lipschitz constant of a map in the Euclidean norm."""
     return runtime.lipschitz(arguments[0], context, span)
 
 
-@_word("linear(F)", 1, 1)
-def _linear(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("linear(F)", 1, 1)
+def _linear(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Whether a map is known to be linear."""
     return Truth(constants.linear(arguments[0], context, span) is True)
 
 
-@_word("symmetric(A)", 1, 1)
-def _symmetric(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("symmetric(A)", 1, 1)
+def _symmetric(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Whether a linear map is known to be its own adjoint."""
     return Truth(constants.symmetric(arguments[0], context, span) is True)
 
 
-@_word("strong_convexity(f)", 1, 1)
-def _strong_convexity(arguments: Arguments, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
+@word("strong_convexity(f)", 1, 1)
+def _strong_convexity(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """A guaranteed lower bound of the strong convexity of a function."""
     return runtime.lower_bound(context.fact("strong_convexity", arguments[0], context, span), context, span)
 
@@ -350,19 +333,7 @@ def _entries(shape: tuple[Size, ...]) -> int:
     return total
 
 
-def _tensors(arguments: Arguments, span: Span) -> list[Any]:
-    for argument in arguments:
-        if not arithmetic.is_tensor(argument):
-            raise refuse(
-                WRONG_KIND,
-                f"a tensor or a number is wanted here, not {describe(argument)}",
-                span,
-                fix="give it a tensor, a table or a number",
-            )
-    return list(arguments)
-
-
-def _axes(rank: int, keywords: Mapping[str, Any], span: Span) -> tuple[int, ...]:
+def _axes(rank: int, keywords: Keywords, span: Span) -> tuple[int, ...]:
     """All axes, or the one that is named; counted from the end."""
     if "axis" not in keywords:
         return tuple(range(-rank, 0))
@@ -373,14 +344,14 @@ def _axes(rank: int, keywords: Mapping[str, Any], span: Span) -> tuple[int, ...]
     return (number - rank if number >= 0 else number,)
 
 
-def _reduced(name: str, x: Any, keywords: Mapping[str, Any], context: Context, span: Span) -> Any:
-    (x,) = _tensors([x], span)
+def _reduced(name: str, x: Any, keywords: Keywords, context: Context, span: Span) -> Any:
+    (x,) = maps.as_tensors([x], span)
     type = arithmetic.type_of(x, context.scope)
     return arithmetic.apply(name, [x], context.scope, span, axes=_axes(type.rank, keywords, span))
 
 
 def _extremum(name: str, arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    things = _tensors(arguments, span)
+    things = maps.as_tensors(arguments, span)
     if len(things) == 1:
         if name == "maximum":
             return _reduced("reduce_max", things[0], keywords, context, span)

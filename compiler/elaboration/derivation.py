@@ -1,0 +1,194 @@
+"""Derivatives of maps: a map becomes a graph, the graph its derivative, and that part of the program.
+
+Every one of them is again made of the graph's operations, so they nest: in a loss, in a step, in each other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.things import (
+    Formula,
+    Gradient,
+    GradientIn,
+    Jacobian,
+    Map,
+    Partial,
+    Pulled,
+    Pushed,
+    Several,
+    Tensor,
+    describe,
+)
+from banach.ir import derivatives
+from banach.ir.forward import forward
+from banach.ir.graph import Graph, Value, prune
+from banach.ir.reverse import NoDerivative, reverse
+from banach.ir.span import Span
+from banach.ir.tensor_type import TensorType, TypeMismatch
+
+
+def arguments_of(map: Map) -> tuple[str, ...]:
+    """The arguments of a map by name; those of other maps than formulas are one, whose name is not said."""
+    match map:
+        case Formula():
+            return map.parameters
+        case Partial(inner, given):
+            return tuple(name for name, thing in zip(arguments_of(inner), given) if thing is None)
+        case GradientIn(inner, _) | Jacobian(inner, _):
+            return arguments_of(inner)
+        case Pushed(inner, _, place):
+            return arguments_of(inner) if place is None else ("v",)
+        case Pulled():
+            return ("w",)
+        case _:
+            return ("",)
+
+
+def graph_of(
+    map: Map, types: Sequence[TensorType], context: Context, span: Span | None
+) -> tuple[Graph, list[Value]]:
+    """A map as a closed graph over arguments of the given types, and the values that it captures."""
+    inner = context.scope.inner("map")
+    arguments = [Tensor(inner.build.input(f"x.{i}", type)) for i, type in enumerate(types)]
+    result = context.apply(map, arguments, context.within(inner), span)
+    if not arithmetic.is_tensor(result):
+        raise refuse(
+            WRONG_KIND,
+            f"this map gives {describe(result)}, not a tensor",
+            span,
+            fix="let the map return a tensor",
+        )
+    value = inner.value(result, place=span)
+    return prune(inner.build.finish({"y": value})), [outer for outer, _ in inner.captured.values()]
+
+
+def gradient(map: Map, point: Sequence[Any], place: int, context: Context, span: Span | None) -> Tensor:
+    """The gradient of a real-valued map in one of its arguments."""
+    return pull_back(map, point, None, context, span)[place]
+
+
+def pull_back(
+    map: Map, point: Sequence[Any], cotangent: Any, context: Context, span: Span | None
+) -> list[Tensor]:
+    """R[map](point, cotangent): a tensor for every argument, zeros for one that is not real.
+
+    None is the cotangent 1, for a map to numbers.
+    """
+    scope = context.scope
+    values = [scope.value(x, place=span) for x in point]
+    graph, captures = graph_of(map, [v.type for v in values], context, span)
+    (result,) = graph.output_types
+    if cotangent is None and result.shape:
+        raise refuse(
+            WRONG_KIND,
+            f"a gradient is of a map to numbers; this one gives {result}",
+            span,
+            fix="take the gradient of a number, `sum(F(x))` say",
+        )
+    _differentiable(result, "what the map gives", span)
+    derivative = _derived(lambda: reverse(graph), span)
+    seed = scope.build.scalar(1, result.dtype)
+    if cotangent is not None:
+        seed = _like(cotangent, result, "the result of the map", context, span)
+    wanted = sum(v.type.is_float for v in values)
+    used = _restrict(derivative, wanted)
+    found = iter(scope.build.inline(used, [*values, *captures, seed]))
+    return [Tensor(next(found) if v.type.is_float else scope.build.zeros(v.type)) for v in values]
+
+
+def push_forward(
+    map: Map,
+    point: Sequence[Any],
+    tangents: Sequence[Any],
+    place: int | None,
+    context: Context,
+    span: Span | None,
+) -> Tensor:
+    """D[map](point; tangents), with a tangent for every argument, or for the one at `place`."""
+    scope = context.scope
+    values = [scope.value(x, place=span) for x in point]
+    graph, captures = graph_of(map, [v.type for v in values], context, span)
+    moving = range(len(values)) if place is None else (place,)
+    for i in moving:
+        _differentiable(values[i].type, "the argument", span)
+    _differentiable(graph.output_types[0], "what the map gives", span)
+    marks = [i in moving for i in range(len(graph.inputs))]
+    derivative = _derived(lambda: forward(graph, marks), span)
+    moves = [
+        _like(tangent, values[i].type, "the point", context, span) for i, tangent in zip(moving, tangents)
+    ]
+    (found,) = scope.build.inline(derivative, [*values, *captures, *moves])
+    return Tensor(found)
+
+
+def jacobian(map: Map, point: Sequence[Any], place: int, context: Context, span: Span | None) -> Tensor:
+    """The Jacobian in one argument, of shape [*result, *argument]."""
+    scope = context.scope
+    values = [scope.value(x, place=span) for x in point]
+    graph, captures = graph_of(map, [v.type for v in values], context, span)
+    _differentiable(values[place].type, "the argument", span)
+    _differentiable(graph.output_types[0], "what the map gives", span)
+    made = _derived(lambda: derivatives.jacobian(graph, "y", graph.inputs[place].name), span)
+    (found,) = scope.build.inline(made, [*values, *captures])
+    return Tensor(found)
+
+
+def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
+    """A derivative, applied. SpecError: it is given too few arguments, or too many."""
+    wanted = arguments_of(map)
+    if len(arguments) != len(wanted):
+        message = f"this derivative takes {_counted(len(wanted))}, not {len(arguments)}"
+        raise refuse(WRONG_ARGUMENTS, message, span, fix="give one for each argument of the map")
+    match map:
+        case Gradient(function):
+            return gradient(function, arguments, 0, context, span)
+        case GradientIn(function, place):
+            return gradient(function, arguments, place, context, span)
+        case Jacobian(inner, place):
+            return jacobian(inner, arguments, place, context, span)
+        case Pushed(inner, point, place):
+            return push_forward(inner, point, arguments, place, context, span)
+        case Pulled(inner, point, place):
+            found = pull_back(inner, point, arguments[0], context, span)
+            whole = found[0] if len(found) == 1 else Several(tuple(found))
+            return whole if place is None else found[place]
+    raise TypeError(f"{type(map).__name__} is no derivative")
+
+
+def _counted(count: int) -> str:
+    return "one argument" if count == 1 else f"{count} arguments"
+
+
+def _differentiable(type: TensorType, what: str, span: Span | None) -> None:
+    if not type.is_float:
+        fix = "derive in real arguments, of a real result; `wrt=x` chooses an argument"
+        raise refuse(WRONG_KIND, f"{what} is {type}, and only reals have derivatives", span, fix=fix)
+
+
+def _like(thing: Any, type: TensorType, what: str, context: Context, span: Span | None) -> Value:
+    """A direction, which has the type of that in which it points."""
+    value = context.scope.value(thing, type, span)
+    if value.type != type:
+        message = f"this direction is {value.type}, and {what} is {type}"
+        raise refuse(WRONG_KIND, message, span, fix="give both the same shape")
+    return value
+
+
+def _derived(work: Callable[[], Graph], span: Span | None) -> Graph:
+    """A derivative of a graph. SpecError: there is none."""
+    try:
+        return work()
+    except (NoDerivative, TypeMismatch) as refusal:
+        place = refusal.place if isinstance(refusal, NoDerivative) else None
+        fix = "leave that operation out, or `stop_gradient` its argument"
+        raise refuse(WRONG_KIND, f"this has no derivative: {refusal}", place or span, fix=fix) from None
+
+
+def _restrict(derivative: Graph, count: int) -> Graph:
+    return prune(
+        replace(derivative, outputs=derivative.outputs[:count], output_names=derivative.output_names[:count])
+    )

@@ -1,0 +1,45 @@
+"""What a word of the language is: a function of this package that a formula can call.
+
+A module enters its words by the decorator `word`; vocabulary.py, which imports those modules, speaks them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from banach.compiler.elaboration.context import Context
+from banach.ir.span import Span
+
+Arguments = Sequence[Any]
+Keywords = Mapping[str, Any]
+Work = Callable[[Arguments, Keywords, Context, Span], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word: how it is called, how many arguments it takes, and which keywords.
+
+    What stands behind a keyword of `bare` is read as a name, whatever that name means: `wrt=u`.
+    """
+
+    usage: str
+    takes: tuple[int, int, tuple[str, ...]]
+    doc: str
+    work: Work
+    bare: tuple[str, ...] = ()
+
+
+FUNCTIONS: dict[str, Word] = {}
+
+
+def word(
+    usage: str, least: int, most: int, *keywords: str, bare: tuple[str, ...] = ()
+) -> Callable[[Work], Work]:
+    """Enters a function as a word, under the name that its usage begins with."""
+
+    def enter(work: Work) -> Work:
+        takes = least, most, (*keywords, *bare)
+        FUNCTIONS[usage.split("(")[0]] = Word(usage, takes, work.__doc__ or "", work, bare)
+        return work
+
+    return enter
