@@ -21,6 +21,7 @@ from banach.compiler.elaboration.things import (
     Broken,
     Environment,
     Extent,
+    Formula,
     Function,
     Map,
     Number,
@@ -314,9 +315,10 @@ def _choose(condition: Any, then: Any, otherwise: Any, context: Context, span: S
 
 
 def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
-    """A map applied to its arguments."""
+    """A map applied to its arguments: tensors, and for a map that is given by a formula maps as well."""
+    by_formula = isinstance(map.map if isinstance(map, Partial) else map, Formula)
     for argument in arguments:
-        if not is_tensor(argument):
+        if not is_tensor(argument) and not (by_formula and isinstance(argument, Map)):
             raise refuse(
                 WRONG_KIND,
                 f"a map does not take {describe(argument)}",
