@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from banach.compiler import arguments, telling, writing
+from banach.compiler import arguments, systems, telling, writing
 from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json, read_weights
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
@@ -280,7 +280,10 @@ def _explain(options: Any, texts: dict[str, str]) -> int:
 def _list(options: Any, texts: dict[str, str]) -> int:
     rows = telling.listing(options.kind)
     if options.json:
-        _document({kind: [{"name": name, "doc": doc} for name, doc in found] for kind, found in rows.items()})
+        document = {kind: [{"name": name, "doc": doc} for name, doc in found] for kind, found in rows.items()}
+        if "systems" in document:
+            document["systems"] = [page.to_json() for page in systems.systems()]
+        _document(document)
         return FINE
     for kind, found in rows.items():
         print(f"{kind}:")

@@ -17,6 +17,7 @@ from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.certify import certify, requirements
 from banach.compiler.elaborate import Elaborated, Weights, elaborate
 from banach.compiler.elaboration.training import NOTHING_TO_TRAIN
+from banach.compiler.expectation import unmet
 from banach.compiler.optimisation import Options
 from banach.compiler.optimise import DEFAULT, Optimised, optimise
 from banach.compiler.spec import spec
@@ -125,7 +126,7 @@ class Model:
     @cached_property
     def report(self) -> Report:
         certificates, diagnostics = certify(self._elaborated)
-        diagnostics = [*diagnostics, *requirements(self._elaborated, certificates)]
+        diagnostics += [*requirements(self._elaborated, certificates), *unmet(self._spec, certificates)]
         return Report(self.name, tuple(diagnostics), {c.solve: c for c in certificates}, self.texts)
 
     def check(self) -> Report:

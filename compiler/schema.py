@@ -3,9 +3,21 @@
 from typing import Any
 
 from banach.compiler import library
+from banach.compiler.expectation import VERDICTS
 from banach.compiler.section import Section
 from banach.compiler.source import Mapping, Scalar, Sequence
-from banach.compiler.spec import Block, Data, Ending, Head, Iteration, Parameter, Recurrence, Stop, Training
+from banach.compiler.spec import (
+    Block,
+    Data,
+    Ending,
+    Head,
+    Iteration,
+    Parameter,
+    Recurrence,
+    Stop,
+    System,
+    Training,
+)
 
 FORMULA = {"type": ["string", "number", "boolean"], "description": "a formula, a number, or a name"}
 _ABOUT = {
@@ -24,6 +36,12 @@ _ABOUT = {
     "require": "what must be proved: {x: converges}",
     "train": "how the trainable parameters are learnt from data",
     "assume": "what is to be trusted",
+    "system": "what is known of a published system, and is held by the tests",
+    "paper": "its row in the list of published systems",
+    "covers": "how much of the paper it covers: whole, core, or part",
+    "expects": "the verdict on each of its solves: proved, refuted or unknown",
+    "claim": "the numerical claim that a test of its own holds, in words",
+    "lacks": "what its row asks for and it does not have, in words",
     "residual": "the tolerance; in an iteration of your own, size <= tolerance * scale",
     "most": "the largest number of iterations",
     "method": "a solver of the library with its arguments",
@@ -60,6 +78,7 @@ def schema() -> dict[str, Any]:
             "description": _ABOUT[name],
         }
     properties["train"] = _training()
+    properties["system"] = _system()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A spec of Banach", **head}
 
 
@@ -100,6 +119,14 @@ def _training() -> dict[str, Any]:
     # Keys that mean something else in a solve.
     made["properties"]["method"] = {"type": "string", "description": "an optimiser: adam(1e-3), say"}
     return {**made, "description": _ABOUT["train"]}
+
+
+def _system() -> dict[str, Any]:
+    made = _section(System)
+    verdicts = {"type": "object", "additionalProperties": {"enum": list(VERDICTS)}}
+    made["properties"]["expects"] = {**verdicts, "description": _ABOUT["expects"]}
+    made["properties"]["paper"] = {"type": "integer", "minimum": 1, "description": _ABOUT["paper"]}
+    return {**made, "description": _ABOUT["system"]}
 
 
 def _iteration() -> dict[str, Any]:

@@ -38,6 +38,19 @@ class Head(Section):
     outputs: Mapping | None = None
     train: Mapping | None = None
     require: Mapping | None = None
+    system: Mapping | None = None
+
+
+class System(Section):
+    """What is known of a published system: its row, its verdicts, and a claim that tests of its own hold."""
+
+    title: ClassVar[str] = "system"
+
+    paper: Scalar
+    covers: Scalar
+    expects: Mapping | None = None
+    claim: Scalar
+    lacks: Scalar | None = None
 
 
 class Range(Section):
@@ -171,6 +184,7 @@ class Spec:
     source: Source
     head: Head
     solves: tuple[Solve, ...] = field(default=())
+    system: System | None = None
 
     @property
     def name(self) -> str:
@@ -193,9 +207,10 @@ def spec(source: Source) -> Spec:
             Diagnostic(VERSION, f"unknown version `{head.banach.text}`", head.banach.span, fix=fix)
         )
     solves = tuple(found for key, node in head.solve or () if (found := _solve(key, node, mistakes)))
+    system = System.read(head.system, mistakes) if head.system else None
     if mistakes:
         raise SpecError(mistakes)
-    return Spec(source, head, solves)
+    return Spec(source, head, solves, system)
 
 
 def _solve(key: Scalar, node: Node, mistakes: list[Diagnostic]) -> Solve | None:

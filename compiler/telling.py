@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from banach.compiler import library
+from banach.compiler import library, systems
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.elaboration import spoken, vocabulary
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
@@ -18,7 +18,7 @@ from banach.ir.shelf import pages
 NO_PAGE = Code(
     "B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n"
 )
-KINDS = ("operators", "functions", "solvers", "schedules", "theorems", "words", "diagnostics")
+KINDS = ("operators", "functions", "solvers", "schedules", "systems", "theorems", "words", "diagnostics")
 _PACKAGES = ("banach.ir", "banach.compiler", "banach.backends")
 _PARTS = ("numpy", "networkx", "pydantic", "pyyaml", "onnx", "onnxruntime", "torch", "safetensors", "pillow")
 
@@ -93,6 +93,9 @@ def explain(name: str) -> str:
     page = library.find(name) if name.replace("_", "").isalnum() else None
     if page:
         return _page(page)
+    system = systems.find(name) if name.isidentifier() else None
+    if system:
+        return _system(system)
     if name in vocabulary.FUNCTIONS:
         word = vocabulary.FUNCTIONS[name]
         return f"{word.usage}\n\n{word.doc}"
@@ -133,6 +136,11 @@ def _page(page: library.Page) -> str:
         conditions = " and ".join(to_text(node) for node in rule.hypotheses)
         lines += ["", f"refuted if {conditions} ({rule.name})", f"  {rule.doc}"]
     return "\n".join([*lines, "", f"source: {section.source.text}"])
+
+
+def _system(found: systems.Published) -> str:
+    lines = [f"system {found.name}, specs/systems/{found.name}.yaml", "", found.doc, "", f"  {found.line}"]
+    return "\n".join([*lines, f"  claim: {found.claim}"])
 
 
 def _theorem(theorem: library.Theorem, owner: str) -> str:
@@ -193,6 +201,7 @@ _LISTS: dict[str, Any] = {
     "functions": lambda: _pages("function"),
     "solvers": lambda: _pages("solver"),
     "schedules": lambda: _pages("schedule"),
+    "systems": lambda: ((page.name, page.line) for page in systems.systems()),
     "theorems": _theorems,
     "words": lambda: _words(),
     "diagnostics": lambda: ((code.id, code.name) for code in codes()),

@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "specs" / "models"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="write down which claims of specs/systems hold")
+
+
 @dataclass(frozen=True)
 class Said:
     """How a command ended, and what it said."""

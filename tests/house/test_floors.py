@@ -22,8 +22,8 @@ COMPILER = {
     4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts"
     " certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
-    6: "elaborate certify optimise",
-    7: "pipeline telling schema writing editing lsp training arguments",
+    6: "elaborate certify expectation optimise",
+    7: "pipeline systems telling schema writing editing lsp training arguments",
     8: "cli __main__",
 }
 BACKENDS = {4: "base report arrays weights", 5: "fx onnx"}
