@@ -10,7 +10,8 @@ from banach.ir.graph import Graph
 from banach.ir.text import parse_graph, print_graph, tensors_of
 from banach.ir.verify import verify
 
-MODELS = sorted((Path(__file__).resolve().parents[2] / "specs" / "models").glob("*.yaml"))
+SPECS = Path(__file__).resolve().parents[2] / "specs"
+MODELS = [path for folder in ("models", "systems") for path in sorted((SPECS / folder).glob("*.yaml"))]
 EXAMPLES = [page for page in library.pages("solver") if page.section.example]
 
 
