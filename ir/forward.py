@@ -187,6 +187,21 @@ def _linear(
     return build.replay(op, operands), list(build.replay(op, [*_present(moved), *operands[inputs:]]))
 
 
+def _ruled(
+    build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
+) -> tuple[Sequence[Value], Tangents]:
+    """dy = rule(x, dx, c) + D[f](x, c; 0, dc)."""
+    results, inputs, (f, rule) = build.replay(op, operands), op.attribute("inputs"), op.regions
+    parts: list[Value] = []
+    if _present(tangents[:inputs]):
+        moves = [_given(v, t) for v, t in zip(operands, tangents[:inputs]) if v.type.is_float]
+        parts += build.inline(rule, [*operands[:inputs], *moves, *operands[inputs:]])
+    if held := _present(tangents[inputs:]):
+        active = [i >= inputs and t is not None for i, t in enumerate(tangents)]
+        parts += build.inline(_tangents(f, active), [*operands, *held])
+    return results, [parts[0] if len(parts) == 1 else parts[0] + parts[1]]
+
+
 def _cond(
     build: Builder, op: Op, operands: Sequence[Value], tangents: Tangents
 ) -> tuple[Sequence[Value], Tangents]:
@@ -306,4 +321,12 @@ def _while(
     return build.replay(op, operands), [Barred(why, op.place)] * len(op.types)
 
 
-_RULES = {"call": _call, "linear": _linear, "cond": _cond, "scan": _scan, "fix": _fix, "while": _while}
+_RULES = {
+    "call": _call,
+    "linear": _linear,
+    "ruled": _ruled,
+    "cond": _cond,
+    "scan": _scan,
+    "fix": _fix,
+    "while": _while,
+}

@@ -114,4 +114,12 @@ def _never(op: Op, operands: Sequence[Kind]) -> list[Kind]:
     return [Kind.FREE] * len(op.types)
 
 
-_REGIONS = {"call": _call, "linear": _linear, "cond": _cond, "scan": _scan, "while": _never, "fix": _never}
+_REGIONS = {
+    "call": _call,
+    "linear": _linear,
+    "ruled": _linear,
+    "cond": _cond,
+    "scan": _scan,
+    "while": _never,
+    "fix": _never,
+}

@@ -208,7 +208,7 @@ class _Lowering:
     ) -> list[Held]:
         cap = TRIP_CAP.get(op.name)
         given_ = [self._plain(v) if i == cap else self._node(v) for i, v in enumerate(operands)]
-        if op.name in ("call", "linear"):
+        if op.name in ("call", "linear", "ruled"):
             region = lower_region(op.regions[0])
             target = self._submodule(identifier(op.regions[0].name), region.module)
             handed = [self._size(_bare(name)) for name in region.sizes]

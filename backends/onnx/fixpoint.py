@@ -248,8 +248,9 @@ def read_inputs(graph: Graph) -> set[int]:
 
 def _read(op: Op) -> Sequence[int]:
     """The operands that an operation reads: its regions may not look at all they are given."""
-    first = {"cond": 1, "call": 0, "linear": 0}.get(op.name)  # where those of the regions begin
+    first = {"cond": 1, "call": 0, "linear": 0, "ruled": 0}.get(op.name)  # where those of the regions begin
     if first is None:
         return op.operands
-    inner = {i for region in op.regions for i in read_inputs(region)}
+    told = op.regions[:1] if op.name == "ruled" else op.regions  # a rule is for derivatives, and has no run
+    inner = {i for region in told for i in read_inputs(region)}
     return [v for i, v in enumerate(op.operands) if i < first or i - first in inner]

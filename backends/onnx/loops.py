@@ -124,6 +124,7 @@ def _turned(emit: SizedEmitter, ref: Ref, order: Ref | None) -> Ref:
 REGION_RULES: Mapping[str, RegionRule] = {
     "call": _call,
     "linear": _call,
+    "ruled": _call,
     "cond": _cond,
     "while": _while,
     "scan": _scan,

@@ -100,7 +100,7 @@ def _form(op: Op) -> _Form:
 
 def _trimmed(op: Op, used: Sequence[int], graph: Graph, journal: Journal) -> tuple[Op, Sequence[int]]:
     """The operation with what its used results need, and which of its results it still has."""
-    if op.name == "linear":  # its proof speaks of its operands by their places
+    if op.name in ("linear", "ruled"):  # what is proved of them speaks of their operands by their places
         return op, range(len(op.types))
     form = _form(op)
     results, slots = _alive(form, op, set(used))

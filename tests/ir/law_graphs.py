@@ -216,6 +216,30 @@ def linear_case() -> Case:
     return Case(closed("mapped", body, x=real(2), **types), draws((2,), (2, 2), (2,), (3, 2)))
 
 
+def ruled_case() -> Case:
+    """(x, i, u) ↦ u tanh(W x) i with its derivative told in x and u, on x², so that it has a point."""
+    types = {"i": INT, "u": real(), "w": real(2, 2)}
+
+    def map(x: Value, i: Value, u: Value, w: Value) -> Value:
+        return u * fn("tanh", apply(w, x)) * x.builder.op("cast", i, dtype="float64")
+
+    def rule(x: Value, i: Value, u: Value, dx: Value, du: Value, w: Value) -> dict[str, Value]:
+        h, count = fn("tanh", apply(w, x)), x.builder.op("cast", i, dtype="float64")
+        return {"dy": (du * h + u * ((1.0 - h * h) * apply(w, dx))) * count}
+
+    regions = [
+        closed("map", lambda *given: {"y": map(*given)}, x=real(2), **types),
+        closed("rule", rule, x=real(2), i=INT, u=real(), dx=real(2), du=real(), w=real(2, 2)),
+    ]
+
+    def body(x: Value, i: Value, u: Value, w: Value) -> dict[str, Value]:
+        (y,) = x.builder.emit("ruled", [x * x, i, u, w], {"inputs": 3}, regions)
+        return {"y": y, "sum": total(y * y * x)}
+
+    x, u, w = draws((2,), (), (2, 2))
+    return Case(closed("told", body, x=real(2), **types), [x, np.asarray(3), u, w])
+
+
 def fix_case(damped: bool = False, every: int = 1, report: bool = False, **options: Any) -> Case:
     """`report` adds iterations, residual and status, which have no derivative."""
 
@@ -309,6 +333,7 @@ def region_cases() -> dict[str, Case]:
         "fix-in-scan": fix_in_scan_case(),
         "scan-in-call": scan_in_call_case(),
         "linear": linear_case(),
+        "ruled": ruled_case(),
         "scan-in-fix": scan_in_fix_case(),
     }
 

@@ -49,7 +49,7 @@ REGIONS["fix-laned-weights"] = laned(fix_case(), (False, True, True, False))
 def test_every_page_has_a_sample() -> None:
     missing = [name for name in plain_pages() if not list(page(name).samples())]
     assert not missing
-    held = {"call", "linear", "cond", "scan", "while", "fix"}
+    held = {"call", "linear", "ruled", "cond", "scan", "while", "fix"}
     assert set(pages(PRIMITIVES)) - set(plain_pages()) == held, (
         "law_graphs.py has no graph for a new region op"
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import laws
 import numpy as np
 import pytest
-from law_graphs import Case, fix_case, linear_case
+from law_graphs import Case, fix_case, linear_case, ruled_case
 
 from banach.ir.derivatives import jacobian
 from banach.ir.evaluate import evaluate
@@ -22,6 +22,7 @@ CASES = {
     "neumann": fix_case(gradient="neumann", terms=4),
     "one step": fix_case(gradient="one_step"),
     "linear": linear_case(),
+    "ruled": ruled_case(),
 }
 
 
