@@ -105,7 +105,7 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     best = min(found, key=lambda certificate: (PROVED, REFUTED, UNKNOWN).index(certificate.verdict))
-    return replace(best, assumptions=tuple(claim.context.assumed.used))
+    return replace(best, assumptions=(*claim.context.assumed.used, *claim.solved.rules))
 
 
 def _by_page(page: library.Page, claim: Claim, elaborated: Elaborated) -> Certificate:

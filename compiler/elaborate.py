@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from banach.compiler import library, syntax
+from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic, assumption, claims, formulas, training
+from banach.compiler.elaboration.blocks import Body, read_body
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import (
     BAD_TYPE,
@@ -33,7 +34,6 @@ from banach.compiler.elaboration.things import (
     Broken,
     Environment,
     Extent,
-    Formula,
     Number,
     Pending,
     Tensor,
@@ -42,7 +42,7 @@ from banach.compiler.elaboration.things import (
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Mapping, Node, Scalar
-from banach.compiler.spec import Block, Recurrence, Solve, Spec
+from banach.compiler.spec import Recurrence, Solve, Spec
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Size, assume, named
 from banach.ir.graph import Graph, prune
@@ -207,18 +207,15 @@ class _Elaborator:
             for key, node in section or ():
                 try:
                     signature = parse_signature(key)
-                    body, where = self._body(node)
+                    body = read_body(node)
                 except SpecError as wrong:
                     self._report(wrong)
                     self.names.known[key.text.split("(")[0].strip()] = Broken()
                     continue
-                own = set(signature.parameters or ()) | {name for name, _ in where}
-                reads = tuple(
-                    n for part in (body, *(f for _, f in where)) for n in names_in(part) if n not in own
-                )
-                name = signature.name
-                self.free += [n for part in (body, *(f for _, f in where)) for n in free_in(part, own)]
-                work[name] = (lambda s=signature, b=body, w=where: self._operator(s, b, w), reads, key.span)
+                name, own = signature.name, body.names(signature.parameters or ())
+                reads = tuple(n for part in body.formulas for n in names_in(part) if n not in own)
+                self.free += [n for part in body.formulas for n in free_in(part, own)]
+                work[name] = (lambda s=signature, b=body: self._operator(s, b), reads, key.span)
                 self._claim_name(key, name)
         order = in_order(work, self.names, self.mistakes)
         for name, (make, _, span) in work.items():
@@ -232,19 +229,13 @@ class _Elaborator:
         for name in self.free:
             self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
 
-    def _body(self, node: Node) -> tuple[syntax.Node, tuple[tuple[str, syntax.Node], ...]]:
-        if isinstance(node, Scalar):
-            return parse(node), ()
-        mistakes: list[Diagnostic] = []
-        block = Block.read(node, mistakes)
-        if block is None:
-            raise SpecError(mistakes)
-        return parse(block.returns), library.table(block.where)
-
-    def _operator(self, signature: Any, body: syntax.Node, where: Any) -> Any:
+    def _operator(self, signature: Any, body: Body) -> Any:
         if signature.parameters is not None:
-            return Formula(signature.name, signature.parameters, body, self.names, where)
-        return self.context.evaluate(body, self.names, self.context)
+            return body.map(signature.name, signature.parameters, self.names)
+        if body.rule is not None:
+            fix = f"give `{signature.name}` its arguments, `{signature.name}(x)`, or drop the derivative"
+            raise refuse(WRONG_KIND, "only a map of arguments has a derivative", body.rule.span, fix=fix)
+        return self.context.evaluate(body.returns, self.names, self.context)
 
     def _parameter(self, key: Scalar, node: Node) -> Any:
         thing = parameter(key, node, self.names, self.context, self.folder, self.seed)

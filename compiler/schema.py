@@ -47,6 +47,7 @@ _ABOUT = {
     "method": "a solver of the library with its arguments",
     "start": "where the iteration starts",
     "stop": "when the iteration ends",
+    "derivative": "the change of the map along dx, du, ...; derived from `returns` unless said",
     "report": "`none` leaves iterations, residual and status out of the outputs",
 }
 

@@ -125,6 +125,7 @@ class Block(Section):
     doc: Scalar | None = None
     where: Mapping | None = None
     returns: Scalar
+    derivative: Scalar | None = None
 
 
 class Iteration(Section):

@@ -8,7 +8,7 @@ A declared bound is met with what can be derived. Where it says more, it is used
 where it says less, it is not needed; where both exclude each other, the spec contradicts itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,11 @@ class Assumptions:
 
     known: list[Assumption] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)  # each use of a derivative that the user gave
+
+    def rely(self, maps: Iterable[str]) -> None:
+        """Notes that the derivatives of maps are used as they were given."""
+        self.rules.extend(f"the derivative given for {name}" for name in maps)
 
     def narrow(self, word: str, thing: Any, found: Quantity) -> Quantity:
         """What is known of a number, with what is assumed of it. SpecError: both exclude each other."""

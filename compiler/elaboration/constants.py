@@ -38,6 +38,7 @@ from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
 from banach.ir.exact import Interval, round_float
 from banach.ir.linearity import NotLinear, prove_linear
+from banach.ir.primitives.ruled import unruled
 from banach.ir.span import Span
 from banach.ir.tensor_type import ROUNDOFF, TensorType, TypeMismatch, broadcast
 
@@ -157,7 +158,7 @@ def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
     graph, _ = derivation.graph_of(map, [type], context, span)
-    return analysis.lipschitz(graph, 0, labels=context.scope.labels)
+    return analysis.lipschitz(unruled(graph), 0, labels=context.scope.labels)
 
 
 def smallest_singular(thing: Any, context: Context, span: Span | None) -> q.Quantity:

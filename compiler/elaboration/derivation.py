@@ -26,6 +26,7 @@ from banach.compiler.elaboration.things import (
 from banach.ir import derivatives
 from banach.ir.forward import forward
 from banach.ir.graph import Graph, Value, prune
+from banach.ir.primitives.ruled import rules_in
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType, TypeMismatch
@@ -81,6 +82,7 @@ def pull_back(
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
     graph, captures = graph_of(map, [v.type for v in values], context, span)
+    context.assumed.rely(rules_in(graph))
     (result,) = graph.output_types
     if cotangent is None and result.shape:
         raise refuse(
@@ -112,6 +114,7 @@ def push_forward(
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
     graph, captures = graph_of(map, [v.type for v in values], context, span)
+    context.assumed.rely(rules_in(graph))
     moving = range(len(values)) if place is None else (place,)
     for i in moving:
         _differentiable(values[i].type, "the argument", span)
@@ -130,6 +133,7 @@ def jacobian(map: Map, point: Sequence[Any], place: int, context: Context, span:
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
     graph, captures = graph_of(map, [v.type for v in values], context, span)
+    context.assumed.rely(rules_in(graph))
     _differentiable(values[place].type, "the argument", span)
     _differentiable(graph.output_types[0], "what the map gives", span)
     made = _derived(lambda: derivatives.jacobian(graph, "y", graph.inputs[place].name), span)
@@ -143,6 +147,8 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
     if len(arguments) != len(wanted):
         message = f"this derivative takes {_counted(len(wanted))}, not {len(arguments)}"
         raise refuse(WRONG_ARGUMENTS, message, span, fix="give one for each argument of the map")
+    if any(isinstance(thing, Map) for thing in arguments):
+        return apply(*_holding(map, arguments, span), context, span)
     match map:
         case Gradient(function):
             return gradient(function, arguments, 0, context, span)
@@ -157,6 +163,20 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
             whole = found[0] if len(found) == 1 else Several(tuple(found))
             return whole if place is None else found[place]
     raise TypeError(f"{type(map).__name__} is no derivative")
+
+
+def _holding(map: Map, arguments: Sequence[Any], span: Span | None) -> tuple[Map, list[Any]]:
+    """A derivative of a map that takes maps, with those as given: it is in the other arguments."""
+    assert isinstance(map, GradientIn | Jacobian)
+    if isinstance(arguments[map.place], Map):
+        message = f"`{arguments_of(map)[map.place]}` is a map, and derivatives are in tensors"
+        raise refuse(WRONG_KIND, message, span, fix="derive in another argument")
+    inner = map.function if isinstance(map, GradientIn) else map.map
+    held = [thing if isinstance(thing, Map) else None for thing in arguments]
+    place = held[: map.place].count(None)
+    closed = Partial(inner, tuple(held))
+    rest = [thing for thing in arguments if not isinstance(thing, Map)]
+    return (GradientIn if isinstance(map, GradientIn) else Jacobian)(closed, place), rest
 
 
 def _counted(count: int) -> str:

@@ -23,6 +23,8 @@ from banach.compiler.elaboration.things import (
     Extent,
     Formula,
     Function,
+    GradientIn,
+    Jacobian,
     Map,
     Number,
     Operator,
@@ -316,9 +318,8 @@ def _choose(condition: Any, then: Any, otherwise: Any, context: Context, span: S
 
 def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     """A map applied to its arguments: tensors, and for a map that is given by a formula maps as well."""
-    by_formula = isinstance(map.map if isinstance(map, Partial) else map, Formula)
     for argument in arguments:
-        if not is_tensor(argument) and not (by_formula and isinstance(argument, Map)):
+        if not is_tensor(argument) and not (_takes_maps(map) and isinstance(argument, Map)):
             raise refuse(
                 WRONG_KIND,
                 f"a map does not take {describe(argument)}",
@@ -326,6 +327,15 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
                 fix="give it a tensor, a table or a number",
             )
     return maps.apply(map, arguments, context, span)
+
+
+def _takes_maps(map: Map) -> bool:
+    """Whether a map is given by a formula, or is a derivative of such a map."""
+    match map:
+        case Partial(inner) | GradientIn(inner) | Jacobian(inner):
+            return _takes_maps(inner)
+        case _:
+            return isinstance(map, Formula)
 
 
 def context(scope: Any) -> Context:

@@ -61,11 +61,12 @@ class Solved:
     step: Graph
     start: tuple[Value, ...]
     captures: tuple[Value, ...]
+    rules: tuple[str, ...] = ()  # the derivatives that it uses as the user gave them
 
 
 def solve(recipe: Recipe, context: Context) -> Solved:
     """Adds the iteration to the context's graph. SpecError: its formulas do not fit together."""
-    scope = context.scope
+    scope, before = context.scope, len(context.assumed.rules)
     order = _ordered(recipe)
     start = {name: initial(name, formula, recipe.names, context) for name, formula in order}
     types = {name: value.type for name, value in start.items()}
@@ -85,7 +86,8 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     unknown = next(iter(types.values()))
     held = tuple(outer for _, outer in captures)
     reports = Tensor(iterations), Tensor(residual), Tensor(status)
-    return Solved(result, *reports, unknown, closed[0], tuple(start.values()), held)
+    rules = tuple(dict.fromkeys(context.assumed.rules[before:]))
+    return Solved(result, *reports, unknown, closed[0], tuple(start.values()), held, rules)
 
 
 def start_types(recipe: Recipe, context: Context) -> TensorType:

@@ -1,10 +1,11 @@
 """The algebra of maps: sums, multiples, compositions, adjoints, gradients and proximal maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler.elaboration import arithmetic, derivation
+from banach.compiler import syntax
+from banach.compiler.elaboration import arithmetic, derivation, rule
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.region import pending
@@ -176,10 +177,16 @@ def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, spa
         wanted = f"{len(map.parameters)} arguments ({', '.join(map.parameters)})"
         message = f"`{map.name}` takes {wanted}, not {len(arguments)}"
         raise refuse(WRONG_ARGUMENTS, message, span)
-    names = map.names.inner(dict(zip(map.parameters, arguments)))
-    for name, formula in map.where:  # in any order, as in an iteration
-        names.known[name] = pending(name, formula, names, context)
-    return context.evaluate(map.body, names, context)
+
+    def meaning(formula: syntax.Node, known: Mapping[str, Any], context: Context) -> Any:
+        names = map.names.inner(known)
+        for name, local in map.where:  # in any order, as in an iteration
+            names.known[name] = pending(name, local, names, context)
+        return context.evaluate(formula, names, context)
+
+    if map.rule is not None:
+        return rule.apply(map, arguments, meaning, context, span)
+    return meaning(map.body, dict(zip(map.parameters, arguments)), context)
 
 
 def _apply_partial(map: Partial, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:

@@ -30,6 +30,9 @@ class Scope:
         self.places: dict[str, Span] = (
             outer.places if outer else {}
         )  # where the names of the spec are defined
+        self.tried: set[Any] = (
+            outer.tried if outer else set()
+        )  # derivatives that were held against differences
         self._made: dict[int, tuple[Any, Value]] = {}  # by identity; the thing itself is kept alive with it
 
     def inner(self, name: str) -> "Scope":

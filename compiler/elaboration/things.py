@@ -80,6 +80,7 @@ class Formula(Map):
     body: syntax.Node
     names: "Environment"
     where: tuple[tuple[str, syntax.Node], ...] = ()
+    rule: syntax.Node | None = None  # its change along dx, where the user gives that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
