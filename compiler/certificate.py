@@ -1,5 +1,6 @@
 """What the checker says of one solve: a verdict, and everything that it rests on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,9 @@ class Witness:
     shape: tuple[int, ...]
     growth: tuple[float, ...]
     note: str
+    exact: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the same in rationals, where that is how it is replayed
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,7 +56,21 @@ class Witness:
             "shape": list(self.shape),
             "growth": list(self.growth),
             "note": self.note,
+            "exact": self.exact,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """The numbers of a proof that is more than a list of comparisons.
+
+    `data` is rational and goes into every JSON; `trees` are what the checker that travels with the model
+    derives again from the weights; `lines` tell a person.
+    """
+
+    data: Mapping[str, Any]
+    trees: Mapping[str, Any]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +98,7 @@ class Certificate:
     tolerance: str = ""
     residual_tree: Any = None
     reachable: float | None = None
+    derivation: Derivation | None = None
     witness: Witness | None = None
     missing: str | None = None
     nearest: str | None = None
@@ -111,6 +130,7 @@ class Certificate:
             "tolerance": self.tolerance,
             "most": self.most,
             "reachable_tolerance": self.reachable,
+            "derivation": self.derivation.data if self.derivation else None,
             "witness": self.witness.to_json() if self.witness else None,
             "missing": self.missing,
             "nearest": self.nearest,
@@ -127,6 +147,7 @@ class Certificate:
             "lipschitz": self.lipschitz_tree,
             "factor": self.factor_tree,
             "residual": self.residual_tree,
+            "derivation": self.derivation.trees if self.derivation else None,
         }
 
 

@@ -17,6 +17,7 @@ from banach.compiler.elaboration.replay import witness
 from banach.compiler.elaboration.things import Environment, Gradient, Number
 from banach.compiler.expression import parse
 from banach.compiler.facts import quantity as q
+from banach.compiler.inference.rule import rules
 from banach.compiler.source import Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.exact import Bound, round_float
@@ -39,6 +40,15 @@ REFUTED_CLAIM = Code(
     "B313",
     "refuted",
     "The iteration, as it stands, is known to fail; the witness shows how. It is not compiled.\n",
+)
+REFUTED_CLASS = Code(
+    "B315",
+    "refuted-for-the-class",
+    """The iteration fails for some function that has the constants which are known, or declared, of the
+    spec's own
+function; the witness is such a function. Whether it fails for this very function is not known, so it is
+compiled.
+""",
 )
 BELOW_ROUNDING = Code(
     "B320",
@@ -101,6 +111,8 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
     claim.context.assumed.used.clear()
     pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
     found = [_by_page(page, told, elaborated) for page, told in pages]
+    if not any(certificate.verdict in (PROVED, REFUTED) for certificate in found):
+        found += filter(None, (rule.verdict(claim, elaborated) for rule in rules().values()))
     if not found:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
@@ -358,5 +370,11 @@ def _refutation(certificate: Certificate, claim: Claim) -> Diagnostic:
         label = f"must be ≤ 1/L = {bound} (L = {hi:.6g}, at least {lo:.6g})"
         fix = f"write `step: 1 / lipschitz(grad(f))`, or any number up to {bound}"
         return Diagnostic(STEP_TOO_LARGE, message, span, label=label, why=why, fix=fix)
+    fix = certificate.nearest or "use another method"
+    if certificate.scope == "class":
+        message = (
+            f"the iteration `{certificate.solve}` fails for some function with the constants that are known"
+        )
+        return Diagnostic(REFUTED_CLASS, message, span, why=why, fix=fix, severity="warning")
     message = f"the iteration `{certificate.solve}` diverges"
-    return Diagnostic(REFUTED_CLAIM, message, span, why=why, fix=certificate.nearest or "use another method")
+    return Diagnostic(REFUTED_CLAIM, message, span, why=why, fix=fix)

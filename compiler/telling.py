@@ -11,6 +11,7 @@ from typing import Any
 from banach.compiler import library, systems
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.elaboration import spoken, vocabulary
+from banach.compiler.inference.rule import rules
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.graph import PRIMITIVES
 from banach.ir.shelf import pages
@@ -45,6 +46,10 @@ def certificate(found: Certificate, verbose: bool) -> str:
             lines.append(f"  {label:11} {text}")
     if found.witness and found.verdict == REFUTED:
         lines.append(f"  witness     {found.witness.note}")
+    if verbose and found.derivation:
+        lines.extend(
+            f"  {'derivation' if not i else '':11} {line}" for i, line in enumerate(found.derivation.lines)
+        )
     if verbose or found.verdict != PROVED:
         lines.extend(f"  {_mark(h.holds):11} {h.text}{_sides(h)}" for h in found.hypotheses)
     return "\n".join(lines)
@@ -105,6 +110,9 @@ def explain(name: str) -> str:
         for theorem in solver.theorems:
             if theorem.name == name:
                 return _theorem(theorem, solver.name)
+    for rule in rules().values():
+        if name in (rule.name, rule.theorem):
+            return f"theorem {rule.theorem} (of any iteration of its form)\n\n{rule.page}"
     for code in codes():
         if code.name == name:
             return f"{code.id} {code.name}\n\n{code.page.strip()}"
@@ -187,6 +195,8 @@ def _theorems() -> Iterator[tuple[str, str]]:
     for solver in library.pages("solver"):
         for theorem in solver.theorems:
             yield theorem.name, theorem.doc
+    for rule in rules().values():
+        yield rule.theorem, rule.doc
 
 
 def _words() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""Rules that infer convergence from the form of an iteration, one page each; no method is named."""

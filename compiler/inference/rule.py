@@ -1,0 +1,40 @@
+"""What a rule is: a theorem about every iteration of some form, wherever it comes from."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from banach.compiler.certificate import Certificate
+from banach.compiler.elaborate import Elaborated
+from banach.compiler.elaboration.claims import Claim
+from banach.ir.shelf import Page, pages
+
+
+class Rule(Page):
+    """A theorem whose hypotheses are read off from the formulas of an iteration."""
+
+    headings: ClassVar[tuple[str, ...]] = ("Form", "If", "Then", "Source")
+
+    @abstractmethod
+    def verdict(self, claim: Claim, elaborated: Elaborated) -> Certificate | None:
+        """What the rule says of a claim; None where the iteration is not of its form."""
+
+    @property
+    def theorem(self) -> str:
+        """The name that certificates bear."""
+        return self.name.replace("_", "-")
+
+    @property
+    def page(self) -> str:
+        return inspect.cleandoc(type(self).__doc__ or "")
+
+    @property
+    def doc(self) -> str:
+        """The first sentence of the page."""
+        return self.page.partition("\n")[0]
+
+
+def rules() -> Mapping[str, Rule]:
+    """Every rule by its name."""
+    return pages("banach.compiler.inference")
