@@ -16,7 +16,7 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, numpy_helper
 
-from banach.backends.onnx import proof
+from banach.backends.onnx import lyapunov, proof
 from banach.backends.onnx.rational import BINARY, UNARY, End, Number, Refused, root, rounded, same_unit
 
 _DEEPEST = 200
@@ -142,8 +142,8 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
     evidence = certificate["evidence"]
     if [h["text"] for h in certificate["hypotheses"]] != [h["text"] for h in evidence["hypotheses"]]:
         found.failed.append(f"{name}: the hypotheses are not those that there is evidence for")
-    for hypothesis in evidence["hypotheses"]:
-        _check_hypothesis(name, hypothesis, measure, found)
+    for hypothesis, told in zip(evidence["hypotheses"], certificate["hypotheses"]):
+        _check_hypothesis(name, hypothesis, told["origin"], measure, found)
     _check_tolerance(certificate, tensors, found)
     if certificate["lipschitz"] is not None:
         _check_constant(certificate, measure, found)
@@ -151,6 +151,8 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
         _check_factor(certificate, measure, found)
     if certificate["iterations"] is not None:
         _check_trips(certificate, measure, found)
+    if certificate["derivation"] is not None:
+        _check_derivation(certificate, measure, found)
     proviso = f", given that {certificate['proviso']}" if certificate["proviso"] else ""
     found.trusted.append(f"{name}: the theorem `{certificate['theorem']}` ({certificate['source']}){proviso}")
     found.trusted.append(f"{name}: that the formulas above are those of the theorem")
@@ -159,10 +161,11 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
 
 
 def _check_hypothesis(
-    name: str, hypothesis: Mapping[str, Any], measure: "_Measure", found: Verification
+    name: str, hypothesis: Mapping[str, Any], origin: str, measure: "_Measure", found: Verification
 ) -> None:
     if not hypothesis["tree"]:
-        found.trusted.append(f"{name}: {hypothesis['text']}, from the library's page")
+        source = "from the library's page" if origin == "library" else "as the compiler derived it"
+        found.trusted.append(f"{name}: {hypothesis['text']}, {source}")
         return
     op, left, right = hypothesis["tree"]
     a, b = measure(left), measure(right)
@@ -218,6 +221,17 @@ def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Ver
     name = certificate["solve"]
     (found.checked if holds else found.failed).append(
         f"{name}: at most {certificate['iterations']} iterations"
+    )
+
+
+def _check_derivation(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
+    """The numbers that stand in place of a page's theorem prove the factor that is claimed."""
+    stated, trees = certificate["derivation"], certificate["evidence"]["derivation"]
+    factor, claimed = Fraction(stated["factor"]), certificate["factor"]
+    holds = stated["kind"] == "lyapunov" and claimed is not None and factor <= Fraction(claimed)
+    holds = holds and lyapunov.falls(stated, trees, measure)
+    (found.checked if holds else found.failed).append(
+        f"{certificate['solve']}: the Lyapunov function falls by the square of {float(factor):.6g}"
     )
 
 
