@@ -133,7 +133,7 @@ def _returning(found: Cycle, form: LinearForm, mu: Fraction, smooth: Fraction) -
     points: Sequence[tuple[Fraction, Fraction]] = found.points
     note = (
         f"a function of one variable with slopes between {float(mu):.6g} and {float(smooth):.6g} and its "
-        f"minimiser at 0, whose gradient is the polygon through given points, leads back in {len(points)} steps"
+        f"minimiser at 0, whose gradient is a polygon, leads back in {len(points)} steps"
     )
     data = {
         "states": dict(zip(form.states, map(str, found.state))),

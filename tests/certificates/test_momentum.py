@@ -5,6 +5,7 @@ The functions of these tests are made for them, and rates come from closed forms
 
 import json
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -114,7 +115,7 @@ def test_gradient_descent_with_unusual_algebra(step: str, next: str, operators: 
 
 
 def test_nesterov_in_one_state_less_and_one_more() -> None:
-    """y_k alone with its last value, and a velocity: the page has x and y. The bound of its theorem is kept."""
+    """y_k alone with its last value, and a velocity, where the page has x and y: its bound is kept."""
     b = Fraction(2, 3)  # (1 - √q)/(1 + √q), q = 1/25
     forms = [
         (
@@ -167,7 +168,8 @@ def test_steps_from_the_constants_themselves() -> None:
         next="",
     )
     head, _, _ = text.partition("solve:")
-    solve = "solve:\n  x: {method: heavy_ball(f), start: start, momentum: 0.3, stop: {residual: 1e-5, most: 99}}\n"
+    how = "{method: heavy_ball(f), start: start, momentum: 0.3, stop: {residual: 1e-5, most: 99}}"
+    solve = f"solve:\n  x: {how}\n"
     found = banach.loads(head + solve + "outputs: {x: x}\n").check().certificates["x"]
     assert (found.verdict, found.theorem) == ("proved", "quadratic-lyapunov")
 
@@ -176,7 +178,7 @@ def test_steps_from_the_constants_themselves() -> None:
 
 
 def polygon(rng: np.random.Generator, L: float) -> tuple[np.ndarray, np.ndarray]:
-    """A random convex function of one variable with slopes 1 .. L and its minimiser at 0: knots of its gradient."""
+    """A random convex function with slopes 1 .. L and its minimiser at 0: the knots of its gradient."""
     slopes = rng.choice([1.0, L, rng.uniform(1, L)], 9)
     knots = np.sort(np.append(rng.standard_normal(8), 0.0))
     rise = np.concatenate([[0.0], np.cumsum(slopes[1:] * np.diff(knots))])
@@ -199,7 +201,7 @@ def value(knots: np.ndarray, rise: np.ndarray, L: float, y: float) -> float:
 
 @pytest.mark.parametrize(("step", "momentum", "ahead"), [(0.04, 0.5, 0), (0.04, 2 / 3, 1), (0.06, 0.4, 0.5)])
 def test_the_lyapunov_function_falls_on_random_functions(step: float, momentum: float, ahead: float) -> None:
-    """V is evaluated here from its rational numbers as the JSON has them, along orbits of worst-case shape."""
+    """V is evaluated here from its rational numbers as the JSON has them, along orbits of bad shape."""
     L, rng = 25.0, np.random.default_rng(0)
     next = (
         f"{{x: x + {momentum} * (x - last) - {step} * grad(f)(x + {momentum * ahead} * (x - last)), last: x}}"
@@ -218,12 +220,12 @@ def test_the_lyapunov_function_falls_on_random_functions(step: float, momentum: 
             u = gradient(*shape, L, y)
             s, h = u / L - y / L, (value(*shape, L, y) - y * y / 2) / L  # in units of L = 1
             z = np.array([x, last, s])
-            V = z @ P @ z + p * h
-            assert V >= x * x + last * last - 1e-9
+            now = z @ P @ z + p * h
+            assert now >= x * x + last * last - 1e-9
             if before is not None and before > 1e-9:
-                assert V <= q**2 * before * (1 + 1e-7)
-                tightest = max(tightest, max(V / before, 0.0) ** 0.5)
-            before = V
+                assert now <= q**2 * before * (1 + 1e-7)
+                tightest = max(tightest, max(now / before, 0.0) ** 0.5)
+            before = now
             x, last = x + momentum * (x - last) - step * u, x
     assert tightest > 0.8 * q  # the factor is no empty one
 
@@ -255,7 +257,7 @@ def test_polyaks_tuning_has_an_exact_cycle() -> None:
     exact = found.to_json()["witness"]["exact"]
     points = [(Fraction(y), Fraction(u)) for y, u in exact["points"]]
     ordered = sorted([*points, (Fraction(0), Fraction(0))])
-    slopes = [(v - u) / (z - y) for (y, u), (z, v) in zip(ordered, ordered[1:])]
+    slopes = [(v - u) / (z - y) for (y, u), (z, v) in pairwise(ordered)]
     assert all(1 <= slope <= 25 for slope in slopes)  # so there is such a function, and its minimiser is 0
     x = start = Fraction(exact["states"]["x"])
     last = first = Fraction(exact["states"]["last"])
