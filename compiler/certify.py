@@ -42,7 +42,7 @@ REFUTED_CLAIM = Code(
     "The iteration, as it stands, is known to fail; the witness shows how. It is not compiled.\n",
 )
 REFUTED_CLASS = Code(
-    "B315",
+    "B316",
     "refuted-for-the-class",
     """The iteration fails for some function that has the constants which are known, or declared, of the
     spec's own

@@ -313,7 +313,7 @@ def test_a_quadratic_of_the_class_refutes(next: str, state: str) -> None:
 def test_a_refuted_class_is_compiled_with_a_warning_and_a_refuted_instance_is_not() -> None:
     refuted = model(heavy_ball("0.13", "0.5"))
     (told,) = refuted.check().diagnostics
-    assert (told.code.id, told.severity, refuted.check().exit_code()) == ("B315", "warning", 3)
+    assert (told.code.id, told.severity, refuted.check().exit_code()) == ("B316", "warning", 3)
     start = np.array([1.0, -1.0, 2.0])
     assert refuted.compile(to="oracle").run(start=start)["x.status"] == 0  # this very f is tame
     quadratic = """
