@@ -148,6 +148,17 @@ class Builder:
         self._constants: dict[int, Tensor] = {}
         self._scalars: dict[tuple[str, Any], Value] = {}
         self._shared: dict[tuple[TensorType, ...], tuple[TensorType, ...]] = {}  # one object for equal types
+        self.place: Span | None = None  # where what is added stands in the text, if nothing else is said
+
+    @classmethod
+    def over(cls, graph: Graph) -> "Builder":
+        """A builder with the inputs of a graph, in which every value of it has its number: `keep` adds an
+        operation of the graph as it stands, and what is made anew is numbered behind them all. `close` ends
+        it."""
+        build = cls(graph.name, graph.contract)
+        build._inputs = list(enumerate(graph.inputs))
+        build._types = graph.types()
+        return build
 
     def input(
         self, name: str, type: TensorType, default: Tensor | None = None, place: Span | None = None
@@ -225,7 +236,8 @@ class Builder:
             if operand.builder is not self:
                 raise ValueError(f"{name}: an operand belongs to another graph")
         first, types = len(self._types), self._shared.setdefault(types, types)
-        self._ops.append(Op(name, tuple([v.id for v in operands]), attributes, regions, types, first, place))
+        read = tuple([v.id for v in operands])
+        self._ops.append(Op(name, read, attributes, regions, types, first, place or self.place))
         self._types.extend(types)
         if name == "constant":
             self._constants[first] = attributes[0][1]
@@ -251,6 +263,16 @@ class Builder:
         """Adds a copy of an operation that reads other operands, of the types that its own ones had."""
         return self._append(op.name, operands, op.attributes, op.regions, op.types, op.place)
 
+    def __len__(self) -> int:
+        """How many values there are."""
+        return len(self._types)
+
+    def keep(self, op: Op) -> None:
+        """Adds an operation of the graph that this builder is `over`, under its own numbers."""
+        self._ops.append(op)
+        if op.name == "constant":
+            self._constants[op.first] = op.attributes[0][1]
+
     @property
     def ops(self) -> Sequence[Op]:
         """The operations made so far; not to be changed."""
@@ -262,13 +284,35 @@ class Builder:
 
     def finish(self, outputs: Mapping[str, Value]) -> Graph:
         """The graph made so far."""
-        ids = [value.id for value in outputs.values()]
+        if all(value == i for i, (value, _) in enumerate(self._inputs)):
+            return self._graph(tuple(self._ops), [value.id for value in outputs.values()], outputs)
+        fresh = self._fresh()
+        moved = _renumbered(self._ops, fresh, len(self._inputs))
+        return self._graph(moved, [fresh[value.id] for value in outputs.values()], outputs)
+
+    def close(self, outputs: Mapping[str, Value]) -> Graph:
+        """The graph made so far, without the operations that no output needs; the builder is spent.
+
+        An operation is let go as it is renumbered: a graph of n operations is never held twice.
+        """
+        ops, self._ops = self._ops, []
+        needed = _needed(ops, [value.id for value in outputs.values()], len(self._types))
+        fresh = self._fresh()
+        ops.reverse()
+        rest = (ops.pop() for _ in range(len(ops)))
+        moved = _renumbered((op for op in rest if op.types and needed[op.first]), fresh, len(self._inputs))
+        return self._graph(moved, [fresh[value.id] for value in outputs.values()], outputs)
+
+    def _fresh(self) -> list[int]:
+        """By its number here, the number of an input in the graph to be; the rest is not known yet."""
+        fresh = [-1] * len(self._types)
+        for i, (value, _) in enumerate(self._inputs):
+            fresh[value] = i
+        return fresh
+
+    def _graph(self, ops: tuple[Op, ...], outputs: Sequence[int], names: Iterable[str]) -> Graph:
         ports = tuple(port for _, port in self._inputs)
-        fresh = {value: i for i, (value, _) in enumerate(self._inputs)}
-        if all(value == i for value, i in fresh.items()):
-            return Graph(self.name, ports, tuple(self._ops), tuple(ids), tuple(outputs), self.contract)
-        moved = _renumbered(self._ops, fresh, len(ports))
-        return Graph(self.name, ports, moved, tuple(fresh[v] for v in ids), tuple(outputs), self.contract)
+        return Graph(self.name, ports, ops, tuple(outputs), tuple(names), self.contract)
 
 
 def unused(name: str, taken: Container[str]) -> str:
@@ -307,22 +351,33 @@ def infer(
 
 def prune(graph: Graph) -> Graph:
     """The graph without the operations that no output needs, in one sweep."""
-    needed = set(graph.outputs)
-    kept: list[Op] = []
-    for op in reversed(graph.ops):
-        if not needed.isdisjoint(op.results):
-            kept.append(op)
-            needed.update(op.operands)
-    fresh = {i: i for i in range(len(graph.inputs))}
-    moved = _renumbered(kept[::-1], fresh, len(graph.inputs))
-    return replace(graph, ops=moved, outputs=tuple(fresh[v] for v in graph.outputs))
+    count = len(graph.inputs) + sum(len(op.types) for op in graph.ops)
+    needed = _needed(graph.ops, graph.outputs, count)
+    fresh = [*range(len(graph.inputs)), *[-1] * (count - len(graph.inputs))]
+    kept = (op for op in graph.ops if op.types and needed[op.first])
+    moved = _renumbered(kept, fresh, len(graph.inputs))
+    return replace(graph, ops=moved, outputs=tuple([fresh[v] for v in graph.outputs]))
 
 
-def _renumbered(ops: Iterable[Op], fresh: dict[int, int], first: int) -> tuple[Op, ...]:
+def _needed(ops: Sequence[Op], outputs: Iterable[int], count: int) -> bytearray:
+    """Which of `count` values an output needs. An operation is needed whole: its first result tells."""
+    needed = bytearray(count + 1)
+    for value in outputs:
+        needed[value] = 1
+    for op in reversed(ops):
+        if 1 in needed[op.first : op.first + len(op.types)]:
+            needed[op.first] = 1
+            for value in op.operands:
+                needed[value] = 1
+    return needed
+
+
+def _renumbered(ops: Iterable[Op], fresh: list[int], first: int) -> tuple[Op, ...]:
     """The operations with their values numbered from `first` on; `fresh` learns the new numbers."""
     moved: list[Op] = []
     for op in ops:
-        moved.append(op.moved(tuple([fresh[v] for v in op.operands]), first))
+        operands = tuple([fresh[v] for v in op.operands])
+        moved.append(op if op.first == first and op.operands == operands else op.moved(operands, first))
         for value in op.results:
             fresh[value] = first
             first += 1

@@ -54,6 +54,7 @@ class Reader:
         self.text, self.tensors = text, tensors
         self.tokens = list(self._split())
         self.at = 0
+        self.shared: dict[Any, Any] = {}  # one object for equal names, and for equal lists of types
 
     def _split(self) -> Iterator[tuple[str, str, int]]:
         start = 0
@@ -175,7 +176,12 @@ class Reader:
             self.need("{")
             while not self.takes("}"):
                 regions.append(self.graph())
-        return Op(name, tuple(operands), tuple(attributes), tuple(regions), tuple(types), known)
+        name, held = self.same(name), self.same(tuple(types))
+        return Op(name, tuple(operands), tuple(attributes), tuple(regions), held, known)
+
+    def same(self, thing: Any) -> Any:
+        """The first of what has been read that is equal to this."""
+        return self.shared.setdefault(thing, thing)
 
     def defined(self, number: int) -> None:
         """The value that is made here, whose number can only be the next one."""

@@ -7,7 +7,7 @@ the rest. Every operation is visited once forwards and once backwards, so n oper
 
 from collections.abc import Sequence
 
-from banach.ir.graph import Builder, Graph, Op, Value, prune, unused
+from banach.ir.graph import Builder, Graph, Op, Value, unused
 from banach.ir.primitive import NotDifferentiable, page
 from banach.ir.primitives.regions import RegionOp
 from banach.ir.primitives.space import within
@@ -48,7 +48,8 @@ def reverse(graph: Graph) -> Graph:
         for i, port in enumerate(graph.inputs)
         if port.type.is_float
     }
-    return prune(build.finish(outputs))
+    del values, kept, flow
+    return build.close(outputs)
 
 
 def _forwards(build: Builder, op: Op, operands: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:

@@ -7,14 +7,14 @@ them, each once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Flag, auto
 from operator import is_
 from typing import Any
 
 import numpy as np
 
-from banach.ir.graph import Builder, Graph, Op, Value, prune
+from banach.ir.graph import Builder, Graph, Op, Value
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
@@ -45,7 +45,7 @@ class Site:
 
     build: Builder
     op: Op
-    makers: dict[int, Op]
+    makers: Sequence[Op | None]  # by the number of a value
 
     def operand(self, index: int) -> Value:
         return self.value(self.op.operands[index])
@@ -55,7 +55,7 @@ class Site:
 
     def maker(self, value: Value | int) -> Op | None:
         """The operation that makes a value; None for an input."""
-        return self.makers.get(value.id if isinstance(value, Value) else value)
+        return self.makers[value.id if isinstance(value, Value) else value]
 
     def constant(self, value: Value) -> np.ndarray | None:
         """The entries of a value that is a constant, or a broadcast one (unstretched); else None."""
@@ -124,67 +124,60 @@ def rewrite(graph: Graph, rules: Sequence[Rule], journal: Journal | None = None)
 
 def _rewritten(graph: Graph, rules: dict[str, list[Rule]], journal: Journal, done: dict[int, Graph]) -> Graph:
     """`done` keeps what became of every region, by the identity of the graph, which outlives it."""
-    if id(graph) in done:
-        return done[id(graph)]
-    sweep = _Sweep(graph, rules, journal)
-    for op in graph.ops:
-        sweep.add(op, [_rewritten(region, rules, journal, done) for region in op.regions])
-    swept = sweep.finish()
-    del sweep  # it holds as much again
-    done[id(graph)] = prune(swept)
+    if id(graph) not in done:
+        sweep = _Sweep(graph, rules, journal)
+        for op in graph.ops:
+            sweep.add(op, [_rewritten(region, rules, journal, done) for region in op.regions])
+        done[id(graph)] = sweep.finish()
     return done[id(graph)]
 
 
 class _Sweep:
-    """One graph, rebuilt operation by operation."""
+    """One graph, operation by operation. Those that nothing touches are kept as they are."""
 
     def __init__(self, graph: Graph, rules: dict[str, list[Rule]], journal: Journal):
         self.graph, self.rules, self.journal = graph, rules, journal
-        self.build = Builder(graph.name, graph.contract)
-        self.values = [
-            self.build.input(port.name, port.type, port.default, port.place) for port in graph.inputs
-        ]
-        self.instead: dict[int, Value] = {}  # what stands for a value that is no longer wanted
-        self.makers: dict[int, Op] = {}
+        self.build = Builder.over(graph)
+        self.instead: dict[int, int] = {}  # what stands for a value that is no longer wanted
+        self.makers: list[Op | None] = [None] * len(self.build)
         self.known: dict[Any, Op] = {}
         self.settled = 0
-        self.places: list[Span | None] = []
         self.fuel = 100 + 20 * len(graph.ops)
 
     def add(self, op: Op, regions: Sequence[Graph]) -> None:
         """Adds an operation of the graph, and settles it and all that comes of it."""
-        operands = [self.values[v] for v in op.operands]
-        same = all(map(is_, op.regions, regions))
-        made = self.build.copy(op, operands) if same else self.build.replay(op, operands, regions)
-        self.values.extend(made)
+        self.build.place = op.place
+        if all(map(is_, op.regions, regions)):
+            self.build.keep(op)
+        else:
+            operands = [self.current(v) for v in op.operands]
+            self.replace(op, self.build.replay(op, operands, regions))
         while self.settled < len(self.build.ops):
+            self.makers.extend([None] * (len(self.build) - len(self.makers)))
             fresh = self.build.ops[self.settled]
             self.settled += 1
-            self.places.append(fresh.place or op.place)
             self.settle(fresh)
 
     def finish(self) -> Graph:
-        outputs = {
-            name: self.current(self.values[v]) for name, v in zip(self.graph.output_names, self.graph.outputs)
-        }
-        made = self.build.finish(outputs)
-        pairs = zip(made.ops, self.places, strict=True)
-        placed = tuple(op if op.place is place else replace(op, place=place) for op, place in pairs)
-        return prune(replace(made, ops=placed))
+        """The new graph, without dead code; nothing that only the sweep needs is held any more."""
+        outputs = {n: self.current(v) for n, v in zip(self.graph.output_names, self.graph.outputs)}
+        self.makers, self.known, self.instead = [], {}, {}
+        return self.build.close(outputs)
 
-    def current(self, value: Value) -> Value:
-        while value.id in self.instead:
-            value = self.instead[value.id]
-        return value
+    def current(self, value: int) -> Value:
+        """What stands for a value now."""
+        while value in self.instead:
+            value = self.instead[value]
+        return self.build.at(value)
 
     def settle(self, op: Op) -> None:
         """Replaces an operation by one that reads current values, an equal one, or what a rule makes."""
         if any(v in self.instead for v in op.operands):
-            self.replace(op, self.build.copy(op, [self.current(self.build.at(v)) for v in op.operands]))
+            self.replace(op, self.build.copy(op, [self.current(v) for v in op.operands]))
             return
-        attributes = tuple([(key, type(value), value) for key, value in op.attributes])
         # Regions are compared by identity: equal ones that are two objects are not shared.
-        key = (op.name, op.operands, attributes, tuple(map(id, op.regions)))
+        told = [(key, type(value), value) for key, value in op.attributes]
+        key = (op.name, op.operands, *told, *map(id, op.regions))
         if key in self.known:
             self.journal.shared += 1
             self.replace(op, [self.build.at(v) for v in self.known[key].results])
@@ -199,22 +192,21 @@ class _Sweep:
             self.makers[v] = op
 
     def fires(self, rule: Rule, site: Site) -> bool:
-        found, op = rule.match(site), site.op
+        found, op, name = rule.match(site), site.op, self.graph.name
         if found is None:
             return False
-        place = self.places[self.settled - 1]
         if isinstance(found, Refusal):
-            self.journal.refused.append(Entry(rule.name, op.name, self.graph.name, place, found.reason))
+            self.journal.refused.append(Entry(rule.name, op.name, name, self.build.place, found.reason))
             return False
         result = rule.build(self.build, *found)
         if (result.type,) != op.types:
             raise BadRule(f"{rule.name} makes {result.type} from {op.name}, which was {op.types}")
         self.fuel -= 1
         if not self.fuel:
-            raise BadRule(f"{rule.name} still fires: rules undo each other in {self.graph.name}")
-        self.journal.fired.append(Entry(rule.name, op.name, self.graph.name, place))
+            raise BadRule(f"{rule.name} still fires: rules undo each other in {name}")
+        self.journal.fired.append(Entry(rule.name, op.name, name, self.build.place))
         self.replace(op, [result])
         return True
 
     def replace(self, op: Op, results: Sequence[Value]) -> None:
-        self.instead.update(zip(op.results, results, strict=True))
+        self.instead.update(zip(op.results, [result.id for result in results], strict=True))
