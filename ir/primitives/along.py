@@ -49,6 +49,8 @@ class TakeAlong(_Along):
     Source   textbook
     """
 
+    linear_in = ((0,),)
+
     def types(self, operands: Types, regions: Regions, *, axis: int) -> Types:
         x, index = operands
         _fit(x, index, axis)
@@ -86,6 +88,8 @@ class ScatterAlong(_Along):
     Facts    linear in x; gain at most √m
     Source   textbook
     """
+
+    linear_in = ((0,),)
 
     def types(self, operands: Types, regions: Regions, *, axis: int, size: Size) -> Types:
         x, index = operands

@@ -64,6 +64,8 @@ class Convolve(_Convolution):
     Source   young-1912; schur-1911, for the bound of a matrix by its row and column sums
     """
 
+    linear_in = ((0,), (1,))
+
     def types(self, operands: Types, regions: Regions, *, stride: Steps) -> Types:
         x, kernel = operands
         space = _space(kernel, stride)
@@ -123,6 +125,8 @@ class ConvolveTranspose(_Convolution):
     Facts    bilinear; gain in y at most √(max_o Σ|k|·max_i Σ|k|), as that of `convolve`
     Source   young-1912; schur-1911, for the bound of a matrix by its row and column sums
     """
+
+    linear_in = ((0,), (1,))
 
     def types(self, operands: Types, regions: Regions, *, stride: Steps, size: Shape) -> Types:
         y, kernel = operands

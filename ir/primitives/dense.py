@@ -72,6 +72,8 @@ class Solve(_System):
     Source   giles-2008, section 2.2.3; golub-van-loan-2013, section 3.4
     """
 
+    linear_in = ((1,),)
+
     def evaluate(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return each(np.linalg.solve, b.shape[-2:], a, b)
 
@@ -100,6 +102,8 @@ class SolveTriangular(_System):
     Facts    linear in B
     Source   giles-2008, section 2.2.3
     """
+
+    linear_in = ((1,),)
 
     def evaluate(self, a: np.ndarray, b: np.ndarray, *, adjoint: bool) -> np.ndarray:
         def function(a: np.ndarray, b: np.ndarray) -> np.ndarray:

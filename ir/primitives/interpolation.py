@@ -37,6 +37,7 @@ class Interpolate(Primitive):
     """
 
     core = (1, 1)
+    linear_in = ((0,),)
 
     def types(self, operands: Types, regions: Regions) -> Types:
         table, places = operands

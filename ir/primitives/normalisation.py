@@ -174,6 +174,7 @@ class LayerNorm(Primitive):
     """
 
     core = (1, 1, 1)
+    linear_in = ((1, 2),)
 
     def types(self, operands: Types, regions: Regions, *, epsilon: float) -> Types:
         x = operands[0]

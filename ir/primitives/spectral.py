@@ -246,6 +246,7 @@ class ComplexMultiply(Primitive):
     """
 
     core = (1, 1)
+    linear_in = ((0,), (1,))
 
     def types(self, operands: Types, regions: Regions) -> Types:
         for type in operands:

@@ -263,6 +263,22 @@ def _check_group(name: str, sample: Sample, group: Sequence[int]) -> None:
     close([f(mixed)], [2.0 * f(x) - 0.3 * f(y)], 1e-12, f"{name} is linear")
 
 
+def check_linearity_is_told(name: str, samples: Sequence[Sample]) -> None:
+    """A page that is linear in one operand, the others held, at all of its samples, says so."""
+    first = samples[0]
+    if np.asarray(page(name).evaluate(*first.operands, **first.attributes)).dtype.kind != "f":
+        return
+    floats = [i for i, x in enumerate(first.operands) if x.dtype.kind == "f"]
+    told = {i for group in page(name).linear_groups(len(first.operands)) for i in group}
+    for i in set(floats) - told:
+        try:
+            for sample in samples:
+                _check_group(name, sample, (i,))
+        except AssertionError:
+            continue
+        raise AssertionError(f"{name} is linear in its operand {i}, and does not say so")
+
+
 def check_decompose(name: str, sample: Sample) -> None:
     """A page's decomposition means what its `evaluate` does, also far from the origin."""
     decompose = getattr(page(name), "decompose", None)

@@ -63,6 +63,16 @@ def test_facts(key: str, law) -> None:
     law(*SAMPLES[key])
 
 
+# Not linear for the transform: its derivative is 0 by definition.
+HELD_CONSTANT = {"stop_gradient"}
+
+
+@pytest.mark.parametrize("name", sorted(set(plain_pages()) - HELD_CONSTANT))
+@pytest.mark.filterwarnings("ignore")
+def test_linearity_is_told(name: str) -> None:
+    laws.check_linearity_is_told(name, list(page(name).samples()))
+
+
 DERIVATIVES = [
     laws.check_derivative,
     laws.check_second_derivative,
