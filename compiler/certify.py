@@ -76,13 +76,25 @@ _LONGEST = 1 << 40  # a trip bound beyond this is no bound
 
 
 def certify(elaborated: Elaborated) -> tuple[list[Certificate], list[Diagnostic]]:
-    """A certificate for every solve, and what is to be said of them."""
-    certificates, diagnostics = [], []
+    """A certificate for every solve, and what is to be said of them.
+
+    A solve inside a map stands for all the places where the map is applied: it gets the worst of theirs.
+    """
+    certificates: dict[str, Certificate] = {}
+    diagnostics: dict[Diagnostic, None] = {}
     for claim in elaborated.claims:
         certificate = _certify(claim, elaborated)
-        certificates.append(certificate)
-        diagnostics.extend(_remarks(certificate, claim))
-    return certificates, diagnostics
+        known = certificates.setdefault(certificate.solve, certificate)
+        certificates[certificate.solve] = max(known, certificate, key=_weakness)
+        diagnostics.update(dict.fromkeys(_remarks(certificate, claim)))
+    return list(certificates.values()), list(diagnostics)
+
+
+def _weakness(certificate: Certificate) -> tuple[float, ...]:
+    """What says less comes later: refuted after unknown after proved, no bound after a large one."""
+    rank = (PROVED, UNKNOWN, REFUTED).index(certificate.verdict)
+    ends = certificate.iterations, certificate.upper_factor
+    return rank, *(math.inf if end is None else end for end in ends)
 
 
 def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) -> Iterable[Diagnostic]:

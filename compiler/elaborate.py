@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from banach.compiler import syntax
-from banach.compiler.elaboration import arithmetic, assumption, claims, formulas, training
+from banach.compiler.elaboration import arithmetic, assumption, claims, nested, training
 from banach.compiler.elaboration.blocks import Body, read_body
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import (
@@ -95,7 +95,7 @@ class _Elaborator:
         self.mistakes: list[Diagnostic] = []
         self.precision = self._precision()
         self.scope = Scope(spec.name, self.precision)
-        self.context = formulas.context(self.scope)
+        self.context = nested.context(self.scope)
         self.names = Environment()
         self.first: dict[str, Span] = self.scope.places
         self.lanes: list[bool] = []
@@ -127,7 +127,7 @@ class _Elaborator:
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
         made = self.precision, any(self.lanes), self.names, self.scope, self.trainable, task
-        return Elaborated(self.spec, graph, tuple(self.claims), *made)
+        return Elaborated(self.spec, graph, (*self.claims, *self.context.claims), *made)
 
     # --- sections -----------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class _Elaborator:
                     continue
                 name, own = signature.name, body.names(signature.parameters or ())
                 reads = tuple(n for part in body.formulas for n in names_in(part) if n not in own)
-                self.free += [n for part in body.formulas for n in free_in(part, own)]
+                self.free += [n for part in body.plain for n in free_in(part, own)]
                 work[name] = (lambda s=signature, b=body: self._operator(s, b), reads, key.span)
                 self._claim_name(key, name)
         order = in_order(work, self.names, self.mistakes)
@@ -230,12 +230,13 @@ class _Elaborator:
             self._guarded(lambda name=name: self.context.evaluate(name, self.names, self.context))
 
     def _operator(self, signature: Any, body: Body) -> Any:
+        map = body.map(signature.name, signature.parameters or (), self.names)
         if signature.parameters is not None:
-            return body.map(signature.name, signature.parameters, self.names)
+            return map
         if body.rule is not None:
             fix = f"give `{signature.name}` its arguments, `{signature.name}(x)`, or drop the derivative"
             raise refuse(WRONG_KIND, "only a map of arguments has a derivative", body.rule.span, fix=fix)
-        return self.context.evaluate(body.returns, self.names, self.context)
+        return self.context.apply(map, [], self.context, None)
 
     def _parameter(self, key: Scalar, node: Node) -> Any:
         thing = parameter(key, node, self.names, self.context, self.folder, self.seed)
@@ -253,7 +254,7 @@ class _Elaborator:
     def _solve(self, found: Solve) -> Any:
         claim = claims.claim(found, self.names, self.context, self.mistakes)
         self.claims.append(claim)
-        self.names.known.update(_reports(claim))
+        self.names.known.update(claim.reports())
         return claim.solved.result
 
     def _assumptions(self, section: Mapping | None) -> None:
@@ -310,9 +311,9 @@ class _Elaborator:
             if value is not None:
                 outputs[key.text] = value
         for claim in self.claims:
-            if claim.recipe.name and _reported(claim.solve):
-                outputs |= {name: tensor.value for name, tensor in _reports(claim).items()}
-        return outputs
+            if claim.reported:
+                outputs |= {name: tensor.value for name, tensor in claim.reports().items()}
+        return outputs | self.scope.reports
 
     def _output(self, node: Node) -> Any:
         if not isinstance(node, Scalar):
@@ -374,17 +375,6 @@ class _Elaborator:
                 Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes)
             )
         self.first.setdefault(name, key.span)
-
-
-def _reports(claim: Claim) -> dict[str, Tensor]:
-    """What a solve leaves beside its result, by name."""
-    parts = ("iterations", "residual", "status")
-    return {f"{claim.recipe.name}.{part}": getattr(claim.solved, part) for part in parts}
-
-
-def _reported(found: Solve) -> bool:
-    report = found.method.report if found.method else found.iteration.report if found.iteration else None
-    return report is None or report.text != "none"
 
 
 def _by_place(diagnostic: Diagnostic) -> tuple[int, int]:

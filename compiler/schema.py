@@ -48,6 +48,7 @@ _ABOUT = {
     "start": "where the iteration starts",
     "stop": "when the iteration ends",
     "derivative": "the change of the map along dx, du, ...; derived from `returns` unless said",
+    "gradient": "how to differentiate through the solve: implicit, unrolled, one_step or neumann(5)",
     "report": "`none` leaves iterations, residual and status out of the outputs",
 }
 
@@ -61,14 +62,15 @@ def schema() -> dict[str, Any]:
     whole = {"type": "integer", "minimum": 1}
     known = {"type": "object", "properties": {"least": whole, "multiple": whole}, "minProperties": 1}
     size = {"anyOf": [whole, {"const": "any"}, {**known, "additionalProperties": False}]}
+    solve = {"anyOf": [_method(), _iteration()]}
     parts = {
         "sizes": size,
         "inputs": {"type": "string"},
         "parameters": {"anyOf": [FORMULA, {"type": "array"}, _section(Parameter)]},
-        "operators": {"anyOf": [FORMULA, _section(Block)]},
+        "operators": {"anyOf": [FORMULA, _block(solve)]},
         "schedules": FORMULA,
         "scan": _section(Recurrence),
-        "solve": {"anyOf": [_method(), _iteration()]},
+        "solve": solve,
         "outputs": FORMULA,
         "require": {"enum": ["converges"]},
     }
@@ -103,6 +105,7 @@ def _method() -> dict[str, Any]:
         "start": {**FORMULA, "description": _ABOUT["start"]},
         "stop": {**_section(Stop), "description": _ABOUT["stop"]},
         "report": {"enum": ["none"], "description": _ABOUT["report"]},
+        "gradient": {"type": "string", "description": _ABOUT["gradient"]},
     }
     return {
         "type": "object",
@@ -128,6 +131,14 @@ def _system() -> dict[str, Any]:
     made["properties"]["expects"] = {**verdicts, "description": _ABOUT["expects"]}
     made["properties"]["paper"] = {"type": "integer", "minimum": 1, "description": _ABOUT["paper"]}
     return {**made, "description": _ABOUT["system"]}
+
+
+def _block(solve: dict[str, Any]) -> dict[str, Any]:
+    """A map, which may hold scans and solves of its own."""
+    made = _section(Block)
+    for key, entry in (("scan", _section(Recurrence)), ("solve", solve)):
+        made["properties"][key] |= {"type": "object", "additionalProperties": entry}
+    return made
 
 
 def _iteration() -> dict[str, Any]:

@@ -118,12 +118,14 @@ class Stop(Section):
 
 
 class Block(Section):
-    """A map that needs more than one formula."""
+    """A map that needs more than one formula: local names, or iterations of its own."""
 
     title: ClassVar[str] = "operator"
 
     doc: Scalar | None = None
     where: Mapping | None = None
+    scan: Mapping | None = None
+    solve: Mapping | None = None
     returns: Scalar
     derivative: Scalar | None = None
 
@@ -140,6 +142,7 @@ class Iteration(Section):
     equation: Mapping | None = None
     returns: Scalar | None = None
     report: Scalar | None = None
+    gradient: Scalar | None = None
 
 
 class Recurrence(Section):
@@ -156,6 +159,9 @@ class Recurrence(Section):
     returns: Scalar | None = None
 
 
+SOLVE_KEYS = ("method", "start", "stop", "report", "gradient")  # the rest of a solve are options of its page
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """An iteration by a page of the library; `options` are those of the page, still unchecked."""
@@ -166,6 +172,7 @@ class Method:
     report: Scalar | None
     options: tuple[tuple[Scalar, Scalar], ...]
     node: Mapping
+    gradient: Scalar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +214,16 @@ def spec(source: Source) -> Spec:
         mistakes.append(
             Diagnostic(VERSION, f"unknown version `{head.banach.text}`", head.banach.span, fix=fix)
         )
-    solves = tuple(found for key, node in head.solve or () if (found := _solve(key, node, mistakes)))
+    solves = solves_of(head.solve, mistakes)
     system = System.read(head.system, mistakes) if head.system else None
     if mistakes:
         raise SpecError(mistakes)
     return Spec(source, head, solves, system)
+
+
+def solves_of(section: Mapping | None, mistakes: list[Diagnostic]) -> tuple[Solve, ...]:
+    """The entries of `solve:`; what is wrong with their form goes to `mistakes`."""
+    return tuple(found for key, node in section or () if (found := _solve(key, node, mistakes)))
 
 
 def _solve(key: Scalar, node: Node, mistakes: list[Diagnostic]) -> Solve | None:
@@ -230,7 +242,7 @@ def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
         return None
     before = len(mistakes)
     known = {key.text: value for key, value in node}
-    method, start, report = known.get("method"), known.get("start"), known.get("report")
+    method, start = known.get("method"), known.get("start")
     if not isinstance(method, Scalar):
         near = unknown_key(node.items[0][0], "solve", ["method", "state"]) if node.items else None
         fix = "write `method: fista(f, g)`, or `state:` and `next:`"
@@ -243,7 +255,7 @@ def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
     stop = Stop.read(known["stop"], mistakes) if "stop" in known else None
     options = []
     for key, value in node:
-        if key.text in ("method", "start", "stop", "report"):
+        if key.text in SOLVE_KEYS:
             continue
         if isinstance(value, Scalar):
             options.append((key, value))
@@ -252,4 +264,10 @@ def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
             mistakes.append(Diagnostic(WRONG_FORM, message, value.span, fix="write a number or a formula"))
     if len(mistakes) > before:
         return None
-    return Method(method, start, stop, report if isinstance(report, Scalar) else None, tuple(options), node)
+    said = {key: part for key in ("report", "gradient") if isinstance(part := known.get(key), Scalar)}
+    for key in ("report", "gradient"):
+        if key in known and key not in said:
+            message = f"`{key}` is one word, not {form(known[key])}"
+            mistakes.append(Diagnostic(WRONG_FORM, message, known[key].span))
+            return None
+    return Method(method, start, stop, said.get("report"), tuple(options), node, said.get("gradient"))

@@ -6,14 +6,14 @@ from fractions import Fraction
 from banach.compiler import library, syntax
 from banach.compiler.elaboration import arithmetic, formulas
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.declarations import BAD_NUMBER, count, positive, stop_rule
+from banach.compiler.elaboration.declarations import BAD_NUMBER, count, derivative, positive, stop_rule
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
-from banach.compiler.elaboration.things import Environment, Number, describe
+from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
 from banach.compiler.expression import parse
 from banach.compiler.section import unknown_key
 from banach.compiler.source import Scalar
-from banach.compiler.spec import Method, Solve
+from banach.compiler.spec import SOLVE_KEYS, Method, Solve
 from banach.ir.diagnostic import Diagnostic
 from banach.ir.span import Span
 
@@ -31,16 +31,42 @@ class Claim:
     places: dict[str, Span]
     own_stop: bool = False  # whether the spec stops by another residual than the page's
 
+    @property
+    def reported(self) -> bool:
+        """Whether iterations, residual and status are outputs of the model."""
+        said = self.solve.method or self.solve.iteration
+        return said is None or said.report is None or said.report.text != "none"
 
-def claim(found: Solve, spec: Environment, context: Context, mistakes: list[Diagnostic]) -> Claim:
-    """Adds a solve to the graph. SpecError: it cannot be given a meaning; lesser faults go to `mistakes`."""
+    def reports(self, name: str | None = None) -> dict[str, Tensor]:
+        """What the solve leaves beside its result, under this name or its own."""
+        solved, name = self.solved, name or self.recipe.name
+        parts = {"iterations": solved.iterations, "residual": solved.residual, "status": solved.status}
+        return {f"{name}.{part}": tensor for part, tensor in parts.items()}
+
+
+def claim(
+    found: Solve, spec: Environment, context: Context, mistakes: list[Diagnostic], within: str | None = None
+) -> Claim:
+    """Adds a solve to the graph; `within` is the map whose block holds it, if one does.
+
+    SpecError: it cannot be given a meaning; lesser faults go to `mistakes`.
+    """
     if found.method:
-        return _by_method(found, found.method, spec, context, mistakes)
-    return _by_equations(found, spec, context)
+        return _by_method(found, found.method, spec, context, mistakes, within)
+    return _by_equations(found, spec, context, within)
+
+
+def _name(found: Solve, within: str | None) -> str:
+    return f"{within}.{found.key.text}" if within else found.key.text
 
 
 def _by_method(
-    found: Solve, method: Method, spec: Environment, context: Context, mistakes: list[Diagnostic]
+    found: Solve,
+    method: Method,
+    spec: Environment,
+    context: Context,
+    mistakes: list[Diagnostic],
+    within: str | None,
 ) -> Claim:
     solver = context.evaluate(parse(method.method), spec, context)
     if not isinstance(solver, formulas.Solver):
@@ -66,7 +92,9 @@ def _by_method(
     tolerance, most = _stop(found)
     names.known["tolerance"] = Number(tolerance)
     recipe = Recipe(
-        name=found.key.text,
+        name=_name(found, within),
+        nested=within is not None,
+        derivative=derivative(method.gradient, most),
         names=names,
         state=library.table(section.state),
         where=page.where,
@@ -99,7 +127,7 @@ def _options(
     given = dict.fromkeys(known)
     for key, value in method.options:
         if key.text not in known:
-            mistakes.append(unknown_key(key, f"solve by {page.name}", [*known, "start", "stop", "report"]))
+            mistakes.append(unknown_key(key, f"solve by {page.name}", [*known, *SOLVE_KEYS[1:]]))
             continue
         given[key.text] = value
         places[key.text] = value.span
@@ -117,10 +145,11 @@ def _stop(found: Solve) -> tuple[Fraction, int]:
     return positive(found.stop.residual, "residual"), count(found.stop)
 
 
-def _by_equations(found: Solve, spec: Environment, context: Context) -> Claim:
+def _by_equations(found: Solve, spec: Environment, context: Context, within: str | None) -> Claim:
     iteration, stop = found.iteration, found.stop
     assert iteration is not None and stop is not None
     size, tolerance, scale = stop_rule(parse(stop.residual))
+    most = count(stop)
     state, update = library.table(iteration.state), library.table(iteration.next)
     missing = [name for name, _ in state if name not in dict(update)]
     extra = [name for name, _ in update if name not in dict(state)]
@@ -136,7 +165,9 @@ def _by_equations(found: Solve, spec: Environment, context: Context) -> Claim:
     if not equation and len(state) == 1 and not counted:
         equation = update  # a step that is the same map every time ends at a fixed point of that map
     recipe = Recipe(
-        name=found.key.text,
+        name=_name(found, within),
+        nested=within is not None,
+        derivative=derivative(iteration.gradient, most),
         names=spec,
         state=state,
         where=library.table(iteration.where),
@@ -146,7 +177,7 @@ def _by_equations(found: Solve, spec: Environment, context: Context) -> Claim:
         scale=scale,
         returns=returns,
         tolerance=tolerance,
-        most=count(stop),
+        most=most,
         place=found.key.span,
     )
     context = context.about(start_types(recipe, context))

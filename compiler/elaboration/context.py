@@ -7,7 +7,7 @@ from typing import Any
 from banach.compiler import syntax
 from banach.compiler.elaboration.assumption import Assumptions
 from banach.compiler.elaboration.scope import Scope
-from banach.compiler.elaboration.things import Environment, Map
+from banach.compiler.elaboration.things import Environment, Formula, Map
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
@@ -16,19 +16,21 @@ from banach.ir.tensor_type import TensorType
 class Context:
     """Where operations go (`scope`), and the type of the unknown of the solve around, if any (`domain`).
 
-    `evaluate` and `apply` are those of formulas.py, `fact` that of measure.py, handed down so that lower
-    modules can call them.
+    `evaluate` and `apply` are those of formulas.py, `fact` that of measure.py, `iterate` that of nested.py,
+    handed down so that lower modules can call them. `claims` gathers the solves inside maps.
     """
 
     scope: Scope
     evaluate: Callable[[syntax.Node, Environment, "Context"], Any]
     apply: Callable[[Map, Sequence[Any], "Context", Span | None], Any]
     fact: Callable[..., Any]
+    iterate: Callable[[Formula, Environment, "Context"], None]
     domain: TensorType | None = None
     argument: TensorType | None = (
         None  # of the map that is asked about, where it is not applied to the unknown
     )
     assumed: Assumptions = field(default_factory=Assumptions)
+    claims: list[Any] = field(default_factory=list)
 
     def within(self, scope: Scope) -> "Context":
         """The same, with operations going elsewhere."""

@@ -1,12 +1,14 @@
 """What a spec declares rather than computes: types, tolerances, counts."""
 
 from fractions import Fraction
+from typing import Any
 
 from banach.compiler import syntax
 from banach.compiler.elaboration import formulas
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment
+from banach.compiler.expression import parse
 from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Range, Stop
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
@@ -117,3 +119,23 @@ def count(stop: Stop) -> int:
     raise refuse(
         BAD_NUMBER, f"`most` is a whole number, not `{stop.most.text}`", stop.most.span, fix="write 1000, say"
     )
+
+
+def derivative(said: Scalar | None, most: int) -> dict[str, Any]:
+    """How to differentiate a solve of at most so many iterations: attributes of its `fix`; {} is implicit.
+
+    SpecError: there is no such way.
+    """
+    formula = parse(said) if said else None
+    match formula:
+        case None | syntax.Name("implicit"):
+            return {}
+        case syntax.Name("one_step"):
+            return {"gradient": "one_step"}
+        case syntax.Name("unrolled"):
+            return {"gradient": "unrolled", "cap": most}
+        case syntax.Call(syntax.Name("neumann"), (syntax.Number(terms),)) if terms.denominator == 1 <= terms:
+            return {"gradient": "neumann", "terms": int(terms)}
+    assert said is not None
+    fix = "write implicit, unrolled, one_step, or neumann(5)"
+    raise refuse(WRONG_KIND, f"there is no gradient `{said.text}`", said.span, fix=fix)

@@ -10,6 +10,7 @@ from typing import Any
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import (
     Formula,
     Gradient,
@@ -53,6 +54,33 @@ def graph_of(
     map: Map, types: Sequence[TensorType], context: Context, span: Span | None
 ) -> tuple[Graph, list[Value]]:
     """A map as a closed graph over arguments of the given types, and the values that it captures."""
+    inner, value = _inside(map, types, context, span)
+    return prune(inner.build.finish({"y": value})), _captures(inner)
+
+
+def _at(map: Map, values: Sequence[Value], context: Context, span: Span | None) -> tuple[Graph, list[Value]]:
+    """The graph of a map that is to be differentiated here, and what it captures.
+
+    What the solves inside it leave is reported here: the derivative runs them too, and once the model is
+    simplified both are one.
+    """
+    inner, value = _inside(map, [v.type for v in values], context, span)
+    captures = _captures(inner)
+    if inner.reports:
+        found = context.scope.build.inline(inner.build.finish(inner.reports), [*values, *captures])
+        for name, report in zip(inner.reports, found):
+            context.scope.report(name, report)
+    return prune(inner.build.finish({"y": value})), captures
+
+
+def _captures(inner: Scope) -> list[Value]:
+    return [outer for outer, _ in inner.captured.values()]
+
+
+def _inside(
+    map: Map, types: Sequence[TensorType], context: Context, span: Span | None
+) -> tuple[Scope, Value]:
+    """A scope of its own, in which a map is applied to inputs of the given types; and the result."""
     inner = context.scope.inner("map")
     arguments = [Tensor(inner.build.input(f"x.{i}", type)) for i, type in enumerate(types)]
     result = context.apply(map, arguments, context.within(inner), span)
@@ -63,8 +91,7 @@ def graph_of(
             span,
             fix="let the map return a tensor",
         )
-    value = inner.value(result, place=span)
-    return prune(inner.build.finish({"y": value})), [outer for outer, _ in inner.captured.values()]
+    return inner, inner.value(result, place=span)
 
 
 def gradient(map: Map, point: Sequence[Any], place: int, context: Context, span: Span | None) -> Tensor:
@@ -81,7 +108,7 @@ def pull_back(
     """
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
-    graph, captures = graph_of(map, [v.type for v in values], context, span)
+    graph, captures = _at(map, values, context, span)
     context.assumed.rely(rules_in(graph))
     (result,) = graph.output_types
     if cotangent is None and result.shape:
@@ -113,7 +140,7 @@ def push_forward(
     """D[map](point; tangents), with a tangent for every argument, or for the one at `place`."""
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
-    graph, captures = graph_of(map, [v.type for v in values], context, span)
+    graph, captures = _at(map, values, context, span)
     context.assumed.rely(rules_in(graph))
     moving = range(len(values)) if place is None else (place,)
     for i in moving:
@@ -132,7 +159,7 @@ def jacobian(map: Map, point: Sequence[Any], place: int, context: Context, span:
     """The Jacobian in one argument, of shape [*result, *argument]."""
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
-    graph, captures = graph_of(map, [v.type for v in values], context, span)
+    graph, captures = _at(map, values, context, span)
     context.assumed.rely(rules_in(graph))
     _differentiable(values[place].type, "the argument", span)
     _differentiable(graph.output_types[0], "what the map gives", span)

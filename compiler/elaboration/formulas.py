@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, indexing, maps, measure, spoken, vocabulary
+from banach.compiler.elaboration import arithmetic, indexing, maps, spoken, vocabulary
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -338,10 +338,5 @@ def _takes_maps(map: Map) -> bool:
             return isinstance(map, Formula)
 
 
-def context(scope: Any) -> Context:
-    """A fresh context for a graph."""
-    return Context(scope, evaluate, apply, measure.fact)
-
-
 Evaluate = Callable[[syntax.Node, Environment, Context], Any]
-__all__ = ["Solver", "Tensor", "apply", "context", "evaluate", "instantiate", "size_of"]
+__all__ = ["Solver", "Tensor", "apply", "evaluate", "instantiate", "size_of"]

@@ -1,6 +1,6 @@
 """A solve becomes a `fix`: its state, step, residual and equation as closed regions of the graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -46,6 +46,8 @@ class Recipe:
     tolerance: Fraction
     most: int
     place: Span
+    derivative: dict[str, Any] = field(default_factory=dict)  # attributes of the fix; implicit without any
+    nested: bool = False  # whether it stands in a map's block
     start: Span | None = None  # where a spec says what a page's states start from
 
 
@@ -70,8 +72,12 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     order = _ordered(recipe)
     start = {name: initial(name, formula, recipe.names, context) for name, formula in order}
     types = {name: value.type for name, value in start.items()}
+    step = _step(recipe, types, context)
+    for name, value in step[0].reports.items():  # what solves inside maps leave is carried along
+        types[name] = value.type
+        start[name] = scope.build.zeros(value.type)
     regions = [
-        _step(recipe, types, context),
+        step,
         _residual(recipe, types, context),
         *([_equation(recipe, types, context)] if recipe.equation else []),
     ]
@@ -80,7 +86,11 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     tolerance, most = _limits(recipe, scope)
     given = [tolerance, most, *start.values(), *(outer for _, outer in captures)]
     shape = {"states": len(start), "solution": len(recipe.equation) or 1, "lanes": False, "every": 1}
+    shape |= recipe.derivative
     *found, iterations, residual, status = scope.build.emit("fix", given, shape, closed, recipe.place)
+    for name, value in zip(start, found):
+        if name in step[0].reports:
+            scope.report(name, value)
     names = recipe.names.inner({name: Tensor(v, name) for name, v in zip(start, found)})
     result = context.evaluate(recipe.returns, names, context)
     unknown = next(iter(types.values()))
@@ -108,7 +118,10 @@ def _starts(recipe: Recipe) -> dict[str, Span]:
 
 
 def _limits(recipe: Recipe, scope: Scope) -> tuple[Value, Value]:
-    """Tolerance and largest number of iterations: inputs of the model, with defaults."""
+    """Tolerance and largest number of iterations: inputs of the model, with defaults; fixed inside a map."""
+    if recipe.nested:
+        tolerance = scope.build.scalar(recipe.tolerance, scope.precision)
+        return tolerance, scope.build.scalar(recipe.most, "int64")
     outer = scope
     while outer.outer is not None:
         outer = outer.outer
@@ -143,6 +156,9 @@ def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Reg
     outputs = {}
     for name, type in types.items():
         outputs[name] = fitted(name, names.find(f"{name}'"), type, updates[name].span, scope, places[name])
+    for name, value in scope.reports.items():
+        states[name] = scope.build.input(name, value.type)
+        outputs[name] = value
     return scope, [counter, *states.values()], outputs
 
 
@@ -150,7 +166,7 @@ def _residual(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
     scope = context.scope.inner(f"{recipe.name}.residual")
     inner = context.within(scope)
     places = _starts(recipe)
-    old = {name: scope.build.input(name, type, place=places[name]) for name, type in types.items()}
+    old = {name: scope.build.input(name, type, place=places.get(name)) for name, type in types.items()}
     new = {name: scope.build.input(f"{name}'", type) for name, type in types.items()}
     known: dict[str, Any] = {name: Tensor(value, name) for name, value in old.items()}
     known |= {f"{name}'": Tensor(value) for name, value in new.items()}

@@ -182,6 +182,7 @@ def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, spa
         names = map.names.inner(known)
         for name, local in map.where:  # in any order, as in an iteration
             names.known[name] = pending(name, local, names, context)
+        context.iterate(map, names, context)
         return context.evaluate(formula, names, context)
 
     if map.rule is not None:

@@ -45,6 +45,10 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
         for n, v in own.items()
     }
     given = {n: _given(n, formula, local, within) for n, formula in library.table(section.gives)}
+    for n, value in inner.reports.items():  # what solves inside maps leave: the largest of all steps
+        start[n] = scope.build.zeros(value.type)
+        own[n] = inner.build.input(n, value.type)
+        outputs[n] = inner.build.op("maximum", own[n], value)
     region = (inner, [*own.values(), *entry.values()], outputs | {f"given.{n}": v for n, v in given.items()})
     captures = captures_of([region])
     found = scope.build.emit(
@@ -55,6 +59,8 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
         key.span,
     )
     final = {n: Tensor(value, n) for n, value in zip(start, found)}
+    for n in inner.reports:
+        scope.report(n, final[n].value)
     returns = parse(section.returns) if section.returns else syntax.Name(states[0][0], key.span)
     result = context.evaluate(returns, names.inner(final), context)
     stacks = {f"{name}.{n}": Tensor(value, n) for n, value in zip(given, found[len(start) :])}

@@ -76,6 +76,11 @@ def apply(
     f, rule = (close(region, captures) for region in regions)
     _check_types(map, f, rule)
     given = [*values.values(), *(outer for _, outer in captures)]
+    inner, fixed, _ = regions[0]
+    if inner.reports:  # what the solves inside it leave
+        found = scope.build.inline(close((inner, fixed, inner.reports), captures), given)
+        for name, report in zip(inner.reports, found):
+            scope.report(name, report)
     try:
         (result,) = scope.build.emit("ruled", given, {"inputs": len(values)}, [f, rule], span)
     except TypeMismatch as refusal:

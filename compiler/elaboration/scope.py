@@ -33,11 +33,17 @@ class Scope:
         self.tried: set[Any] = (
             outer.tried if outer else set()
         )  # derivatives that were held against differences
+        self.reports: dict[str, Value] = {}  # of the solves inside maps that were applied here
         self._made: dict[int, tuple[Any, Value]] = {}  # by identity; the thing itself is kept alive with it
 
     def inner(self, name: str) -> "Scope":
         """The scope of a region inside this one."""
         return Scope(name, self.precision, self)
+
+    def report(self, name: str, value: Value) -> None:
+        """Keeps what a solve inside a map leaves, or the larger where there was one of that name."""
+        known = self.reports.get(name)
+        self.reports[name] = value if known is None else self.build.op("maximum", known, value)
 
     def value(self, thing: Any, like: TensorType | None = None, place: Span | None = None) -> Value:
         """The thing as a value of this graph; numbers take the dtype of `like`, or the spec's precision."""

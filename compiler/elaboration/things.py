@@ -9,6 +9,8 @@ import numpy as np
 
 from banach.compiler import syntax
 from banach.compiler.facts.quantity import Quantity
+from banach.compiler.source import Scalar
+from banach.compiler.spec import Recurrence, Solve
 from banach.ir.dims import Size
 from banach.ir.graph import Value
 
@@ -81,6 +83,8 @@ class Formula(Map):
     names: "Environment"
     where: tuple[tuple[str, syntax.Node], ...] = ()
     rule: syntax.Node | None = None  # its change along dx, where the user gives that
+    scans: tuple[tuple[Scalar, Recurrence], ...] = ()  # iterations of its own, run where it is applied
+    solves: tuple[Solve, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import least_squares, root
 
 import banach
-from banach.compiler.elaboration import constants, formulas
+from banach.compiler.elaboration import constants, nested
 from banach.compiler.training import WEIGHTS
 from banach.ir.tensor_type import TensorType
 
@@ -319,7 +319,7 @@ outputs:
 def test_what_is_known_to_be_linear(map: str, wanted: bool | None) -> None:
     text = HEAD + f"  shifted(v): jvp(F, x)(v) + 1\n  L: {map}\noutputs: {{x: x}}\n"
     made = banach.loads(text).elaborated
-    about = formulas.context(made.scope).about(TensorType("float64", (3,)))
+    about = nested.context(made.scope).about(TensorType("float64", (3,)))
     try:
         found = constants.linear(made.names.find("L"), about, None)
     except banach.SpecError:

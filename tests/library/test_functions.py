@@ -7,7 +7,7 @@ import pytest
 
 import banach
 from banach.compiler import library
-from banach.compiler.elaboration import formulas, measure
+from banach.compiler.elaboration import measure, nested
 
 SPEC = """
 banach: 1
@@ -62,7 +62,7 @@ class Probe:
 
     def fact(self, name: str) -> object:
         elaborated = self.model.elaborated
-        scope = formulas.context(elaborated.scope).about(elaborated.graph.inputs[0].type)
+        scope = nested.context(elaborated.scope).about(elaborated.graph.inputs[0].type)
         found = measure.fact(name, elaborated.names.find("f"), scope, None)
         return found if isinstance(found, bool | None) else found.interval
 

@@ -8,7 +8,7 @@ import pytest
 
 import banach
 from banach.compiler import library
-from banach.compiler.elaboration import constants, formulas
+from banach.compiler.elaboration import constants, nested
 
 SPEC = """
 banach: 1
@@ -61,7 +61,7 @@ class Probe:
         np.testing.assert_allclose(image.reshape(-1), self.matrix @ random, atol=1e-12)
 
     def fact(self, word: str):
-        scope = formulas.context(self.elaborated.scope).about(self.elaborated.graph.inputs[0].type)
+        scope = nested.context(self.elaborated.scope).about(self.elaborated.graph.inputs[0].type)
         return constants.WORDS[word](self.map, scope, None)
 
 

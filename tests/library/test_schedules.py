@@ -5,7 +5,7 @@ import pytest
 
 import banach
 from banach.compiler import library
-from banach.compiler.elaboration import formulas, measure
+from banach.compiler.elaboration import measure, nested
 
 SPEC = """
 banach: 1
@@ -37,7 +37,7 @@ def values(example: str, steps: int = 60) -> np.ndarray:
 
 def fact(example: str, name: str) -> bool | None:
     elaborated = banach.loads(SPEC.format(example=example, steps=1)).elaborated
-    return measure.fact(name, elaborated.names.find("eta"), formulas.context(elaborated.scope), None)
+    return measure.fact(name, elaborated.names.find("eta"), nested.context(elaborated.scope), None)
 
 
 @pytest.mark.parametrize("page", PAGES)
