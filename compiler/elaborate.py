@@ -95,7 +95,7 @@ class _Elaborator:
         self.mistakes: list[Diagnostic] = []
         self.precision = self._precision()
         self.scope = Scope(spec.name, self.precision)
-        self.context = nested.context(self.scope)
+        self.context = nested.context(self.scope, folder)
         self.names = Environment()
         self.first: dict[str, Span] = self.scope.places
         self.lanes: list[bool] = []

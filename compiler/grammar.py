@@ -244,7 +244,8 @@ class _Parser:
                 if token.text in keywords:
                     raise self.fault(BAD_ARGUMENT, f"`{token.text}=` is given twice", "give it once")
                 self.position += 2
-                keywords[token.text] = self.expression()
+                value = self.expression()
+                keywords[token.text] = _file_name(value) if token.text == "file" else value
             elif keywords:
                 message = "an argument by position stands behind one by name"
                 raise self.fault(BAD_ARGUMENT, message, "put it before those by name, or give it a name")
@@ -361,3 +362,12 @@ class _Parser:
         note = (self.at(opener.start, opener.stop), "it opens here")
         span = self.at(token.start, max(token.stop, token.start + 1))
         return SpecError([Diagnostic(UNBALANCED, message, span, fix=f"write `{closer}`", notes=(note,))])
+
+
+def _file_name(node: Node) -> Node:
+    """Behind `file=` a name with dots is a text, and reads nothing: denoiser.onnx."""
+    parts, base = [], node
+    while isinstance(base, Attribute):
+        parts.append(base.name)
+        base = base.base
+    return Text(".".join([base.id, *reversed(parts)]), node.span) if isinstance(base, Name) else node

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from banach.compiler import syntax
@@ -25,6 +26,7 @@ class Context:
     apply: Callable[[Map, Sequence[Any], "Context", Span | None], Any]
     fact: Callable[..., Any]
     iterate: Callable[[Formula, Environment, "Context"], None]
+    folder: Path | None = None  # of the spec
     domain: TensorType | None = None
     argument: TensorType | None = (
         None  # of the map that is asked about, where it is not applied to the unknown

@@ -30,7 +30,7 @@ LARGEST = 1 << 31  # bytes
 
 def load(name: str, columns: tuple[str, ...], folder: Path | None, span: Span) -> np.ndarray:
     """The array in a file of the spec's folder; of a table with named columns, those that are asked for."""
-    path = _inside(name, folder, span)
+    path = inside(name, folder, span)
     try:
         array = array_file.read(path, columns)
     except ValueError as wrong:
@@ -50,7 +50,7 @@ def finite(array: np.ndarray, what: str, span: Span) -> np.ndarray:
     return array
 
 
-def _inside(name: str, folder: Path | None, span: Span) -> Path:
+def inside(name: str, folder: Path | None, span: Span) -> Path:
     """The file, if it lies in the folder also when links are followed."""
     if folder is None:
         raise refuse(

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from banach.compiler import syntax
-from banach.compiler.elaboration import arithmetic, derivation, rule
+from banach.compiler.elaboration import arithmetic, derivation, networks, rule
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.region import pending
@@ -20,6 +20,7 @@ from banach.compiler.elaboration.things import (
     Jacobian,
     Map,
     Matrix,
+    Network,
     Number,
     Operator,
     Partial,
@@ -119,6 +120,8 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
         return _apply_partial(map, arguments, context, span)
     if isinstance(map, GradientIn | Jacobian | Pushed | Pulled):
         return derivation.apply(map, arguments, context, span)
+    if isinstance(map, Network):
+        return networks.apply(map, arguments, context, span)
     if len(arguments) != 1:
         raise refuse(WRONG_ARGUMENTS, f"this map takes one argument, not {len(arguments)}", span)
     (x,) = arguments

@@ -6,6 +6,7 @@ the places where F is applied; for a place inside another iteration, in its last
 number of iterations are fixed: a model has inputs for those of its own solves, which are at one place.
 """
 
+from pathlib import Path
 from typing import Any
 
 from banach.compiler.elaboration import formulas, measure
@@ -20,9 +21,9 @@ from banach.compiler.spec import Recurrence, Solve
 from banach.ir.diagnostic import Diagnostic, SpecError
 
 
-def context(scope: Scope) -> Context:
-    """A fresh context for a graph."""
-    return Context(scope, formulas.evaluate, formulas.apply, measure.fact, iterate)
+def context(scope: Scope, folder: Path | None = None) -> Context:
+    """A fresh context for a graph; files are looked up in the folder."""
+    return Context(scope, formulas.evaluate, formulas.apply, measure.fact, iterate, folder)
 
 
 def iterate(map: Formula, names: Environment, context: Context) -> None:

@@ -13,6 +13,7 @@ from banach.compiler.source import Scalar
 from banach.compiler.spec import Recurrence, Solve
 from banach.ir.dims import Size
 from banach.ir.graph import Value
+from banach.ir.span import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,15 @@ class Matrix(Map):
     """x ↦ A x, for a table or tensor with two axes."""
 
     matrix: Table | Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network(Map):
+    """A network from a file: `trace` makes its graph for given types, `place` is where the spec names it."""
+
+    file: str
+    trace: Callable[..., Any]
+    place: Span
 
 
 @dataclass(frozen=True, slots=True, eq=False)

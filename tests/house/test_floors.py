@@ -35,7 +35,12 @@ FLOORS = {
 } | {"banach": 8, "banach.specs": 0}
 ROOTS = {"banach.ir", "banach.compiler", "banach.backends"}
 # Those that bring a backend in when it is asked for, inside a function; `telling` asks what is installed.
-LAZY = {"banach.compiler.pipeline", "banach.compiler.cli", "banach.compiler.training"}
+LAZY = {
+    "banach.compiler.pipeline",
+    "banach.compiler.cli",
+    "banach.compiler.training",
+    "banach.compiler.elaboration.networks",
+}
 HOMES = {
     "torch": ("banach.backends.fx.",),
     "onnx": ("banach.backends.onnx.",),
