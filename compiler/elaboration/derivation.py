@@ -17,6 +17,7 @@ from banach.compiler.elaboration.things import (
     GradientIn,
     Jacobian,
     Map,
+    Network,
     Partial,
     Pulled,
     Pushed,
@@ -36,7 +37,7 @@ from banach.ir.tensor_type import TensorType, TypeMismatch
 def arguments_of(map: Map) -> tuple[str, ...]:
     """The arguments of a map by name; those of other maps than formulas are one, whose name is not said."""
     match map:
-        case Formula():
+        case Formula() | Network():
             return map.parameters
         case Partial(inner, given):
             return tuple(name for name, thing in zip(arguments_of(inner), given) if thing is None)

@@ -55,7 +55,8 @@ def _onnx(arguments: Arguments, keywords: Keywords, context: Context, span: Span
         raise refuse(BAD_NETWORK, f"`{name.value}`: {wrong}", span, fix="export it again") from None
     except Uncovered as wrong:
         raise _uncovered(name.value, wrong, span) from None
-    return Network(name.value, network.trace, span)
+    parameters = tuple(port.name for port in network.inputs)
+    return Network(name.value, parameters, network.trace, span)
 
 
 def apply(map: Network, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:

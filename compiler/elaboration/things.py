@@ -100,6 +100,7 @@ class Network(Map):
     """A network from a file: `trace` makes its graph for given types, `place` is where the spec names it."""
 
     file: str
+    parameters: tuple[str, ...]
     trace: Callable[..., Any]
     place: Span
 

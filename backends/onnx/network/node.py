@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from onnx import AttributeProto, NodeProto
 
 from banach.backends.onnx.network.refusal import BadNetwork, Uncovered
-from banach.backends.onnx.network.tensors import array_of
+from banach.backends.onnx.network.tensors import array_of, text
 
 HOME = ("", "ai.onnx")  # the domain of the operators that we know
 
@@ -29,7 +30,10 @@ class Node:
 
     def get(self, name: str, default: Any) -> Any:
         """An attribute, of the kind of its default. Uncovered: it is of another kind."""
-        value = self.attributes.get(name, default)
+        if name not in self.attributes:
+            # The defaults of ONNX are numbers of float32.
+            return float(np.float32(default)) if isinstance(default, float) else default
+        value = self.attributes[name]
         kinds = {float: (float, int), int: (int,), str: (str,), tuple: (tuple,)}.get(type(default))
         if kinds is not None and not isinstance(value, kinds):
             raise Uncovered(f"the attribute `{name}` is no {type(default).__name__}")
@@ -51,10 +55,11 @@ class Node:
 
 def node_of(proto: NodeProto, opset: int, folder: Path, root: Path) -> Node:
     """BadNetwork: an attribute cannot be read."""
-    name = proto.name or next(iter(proto.output), "")
-    attributes = {a.name: _attribute(a, folder, root) for a in proto.attribute}
-    operator = proto.op_type if proto.domain in HOME else f"{proto.domain}.{proto.op_type}"
-    return Node(name, operator, opset, tuple(proto.input), tuple(proto.output), attributes)
+    inputs, outputs = tuple(map(text, proto.input)), tuple(map(text, proto.output))
+    attributes = {text(a.name): _attribute(a, folder, root) for a in proto.attribute}
+    operator, domain = text(proto.op_type), text(proto.domain)
+    operator = operator if domain in HOME else f"{domain}.{operator}"
+    return Node(text(proto.name) or "".join(outputs[:1]), operator, opset, inputs, outputs, attributes)
 
 
 def _attribute(attribute: AttributeProto, folder: Path, root: Path) -> Any:

@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, ValueInfoProto, defs
 from banach.backends.onnx.network.network import Input, Network, covered
 from banach.backends.onnx.network.node import HOME, Node, node_of
 from banach.backends.onnx.network.refusal import BadNetwork, Uncovered
-from banach.backends.onnx.network.tensors import array_of, dtype_of
+from banach.backends.onnx.network.tensors import array_of, dtype_of, text
 
 LARGEST_FILE = 1 << 28  # bytes
 MOST_NODES = 20_000
@@ -40,7 +40,7 @@ def read(path: Path, root: Path) -> Network:
     weights = _weights(graph, folders)
     inputs = tuple(_input(info) for info in graph.input if info.name not in weights)
     nodes = tuple(node_of(proto, opset, folders.own, folders.root) for proto in graph.node)
-    outputs = tuple(info.name for info in graph.output)
+    outputs = tuple(text(info.name) for info in graph.output)
     _check_order(nodes, {*weights, *(port.name for port in inputs)}, outputs)
     for node in nodes:
         if node.operator not in covered():
@@ -66,7 +66,7 @@ def _parsed(path: Path) -> ModelProto:
 
 def _opset(model: ModelProto) -> int:
     """The version of the operators. BadNetwork: none is given, or one that is too old or too new."""
-    versions = {entry.version for entry in model.opset_import if entry.domain in HOME}
+    versions = {entry.version for entry in model.opset_import if text(entry.domain) in HOME}
     if len(versions) != 1:
         raise BadNetwork("it does not say which version of ONNX's operators it uses")
     (version,) = versions
@@ -95,18 +95,18 @@ def _weights(graph: GraphProto, folders: _Folders) -> Mapping[str, np.ndarray]:
 
 def _input(info: ValueInfoProto) -> Input:
     """BadNetwork: it is no tensor of known rank."""
-    kind = info.type.WhichOneof("value")
+    name, kind = text(info.name), info.type.WhichOneof("value")
     if kind != "tensor_type":
-        raise BadNetwork(f"its input `{info.name}` is no tensor")
+        raise BadNetwork(f"its input `{name}` is no tensor")
     if not info.type.tensor_type.HasField("shape"):
-        raise BadNetwork(f"its input `{info.name}` has no shape")
+        raise BadNetwork(f"its input `{name}` has no shape")
     shape: list[int | str] = []
     for i, dim in enumerate(info.type.tensor_type.shape.dim):
         if dim.HasField("dim_value") and dim.dim_value >= 0:
             shape.append(dim.dim_value)
         else:
-            shape.append(dim.dim_param or f"{info.name}.{i}")
-    return Input(info.name, dtype_of(info.type.tensor_type.elem_type), tuple(shape))
+            shape.append(text(dim.dim_param) or f"{name}.{i}")
+    return Input(name, dtype_of(info.type.tensor_type.elem_type), tuple(shape))
 
 
 def _check_order(nodes: tuple[Node, ...], known: set[str], outputs: tuple[str, ...]) -> None:

@@ -39,6 +39,13 @@ _FIELDS: Mapping[int, str] = {
 }
 
 
+def text(value: str | bytes) -> str:
+    """A text of the file. BadNetwork: it is none; protobuf hands those out as bytes."""
+    if isinstance(value, bytes):
+        raise BadNetwork(f"{value!r} stands where a name has to")
+    return value
+
+
 def dtype_of(element: int) -> str:
     """float, int64 or bool. BadNetwork: entries are of another kind."""
     found = DTYPES.get(element)
@@ -52,7 +59,7 @@ def dtype_of(element: int) -> str:
 
 def array_of(tensor: TensorProto, folder: Path, root: Path) -> np.ndarray:
     """The array. `folder` is the network's own, `root` the one that no path may leave. BadNetwork."""
-    label = f"the tensor `{tensor.name}`"
+    label = f"the tensor `{text(tensor.name)}`"
     dtype = dtype_of(tensor.data_type)
     entries = math.prod(tensor.dims)
     if any(size < 0 for size in tensor.dims) or entries > LARGEST:
@@ -70,15 +77,16 @@ def array_of(tensor: TensorProto, folder: Path, root: Path) -> np.ndarray:
         if held != entries:
             raise BadNetwork(f"{label} has {held} entries, not {entries}")
     try:
-        array = numpy_helper.to_array(tensor)
+        with np.errstate(invalid="ignore"):  # a NaN that signals
+            array = np.asarray(numpy_helper.to_array(tensor), np.float64 if dtype == "float" else dtype)
     except (ValueError, TypeError, OverflowError) as wrong:
         raise BadNetwork(f"{label} cannot be read: {wrong}") from None
-    return np.asarray(array, np.float64 if dtype == "float" else dtype).reshape(tensor.dims)
+    return array.reshape(tensor.dims)
 
 
 def _outside(tensor: TensorProto, count: int, folder: Path, root: Path) -> bytes:
     """Bytes from a file beside the network."""
-    keys = {entry.key: entry.value for entry in tensor.external_data}
+    keys = {text(entry.key): text(entry.value) for entry in tensor.external_data}
     name, label = keys.get("location", ""), f"the data of the tensor `{tensor.name}`"
     pure = PurePosixPath(name.replace("\\", "/"))
     try:
