@@ -1,13 +1,21 @@
 """Every spec in the README and in docs/ is checked, and proved where it requires that."""
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 import banach
+from banach.backends.onnx.network.network import OPERATORS
+from banach.ir.shelf import modules
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "networks"))
+
+from networks import mlp, save  # noqa: E402
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SPECS = [
     pytest.param(block, id=f"{page.stem}-{i}")
@@ -17,13 +25,23 @@ SPECS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the pages name."""
+    made = tmp_path_factory.mktemp("docs")
+    for path in (ROOT / "specs" / "models").glob("*.csv"):
+        shutil.copy(path, made)
+    save(mlp(norm=0.9), made, "denoiser.onnx")
+    return made
+
+
 def test_there_are_specs() -> None:
     assert len(SPECS) >= 4
 
 
 @pytest.mark.parametrize("text", SPECS)
-def test_a_spec_of_the_documentation_is_proved(text: str) -> None:
-    model = banach.loads(text, folder=ROOT / "specs" / "models")
+def test_a_spec_of_the_documentation_is_proved(text: str, folder: Path) -> None:
+    model = banach.loads(text, folder=folder)
     report = model.check()
     assert report.ok, str(report)
     required = {key.text for key, _ in model.elaborated.spec.head.require or ()}
@@ -41,3 +59,10 @@ def test_the_readme_names_only_files_that_are_there() -> None:
         (ROOT / "README.md").read_text("utf-8"),
     ):
         assert (ROOT / name).exists(), name
+
+
+def test_the_table_of_operators_is_that_of_the_code() -> None:
+    """A row for each family, with exactly its operators."""
+    text = (ROOT / "docs" / "language.md").read_text("utf-8").split("| operators |")[1].split("\n\n")[0]
+    rows = {frozenset(row.split("|")[2].strip().split(", ")) for row in text.splitlines()[2:]}
+    assert rows == {frozenset(module.RULES) for module in modules(OPERATORS)}

@@ -40,9 +40,9 @@ def bound(folder, model, shape, precision="float64") -> float:
     """The Lipschitz constant that the checker derives."""
     elaborated = applied(folder, model, shape, precision).elaborated
     context = elaborated.claims[0].context if elaborated.claims else None
-    from banach.compiler.elaboration import formulas
+    from banach.compiler.elaboration import nested
 
-    context = context or formulas.context(elaborated.scope, folder)
+    context = context or nested.context(elaborated.scope, folder)
     found = constants.lipschitz(
         elaborated.names.find("F"),
         context.about(TensorType(precision, shape)),
