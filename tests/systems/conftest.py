@@ -25,7 +25,8 @@ class Page:
 
     def __init__(self, path: Path, text: str):
         self.path, self.text = path, text
-        self.made: dict[str, Any] = {}
+        self.made: dict[Any, Any] = {}
+        self.known: dict[Any, dict[str, np.ndarray]] = {}  # answers that were compared before
 
     @cached_property
     def model(self) -> banach.Model:
@@ -55,6 +56,9 @@ class Page:
         return self._compare(key, self.made[key], inputs, close)
 
     def _compare(self, key: str, model: Any, inputs: Any, close: float) -> dict[str, np.ndarray]:
+        asked = key, close, *((name, np.asarray(value).tobytes()) for name, value in sorted(inputs.items()))
+        if asked in self.known:
+            return dict(self.known[asked])
         with np.errstate(all="ignore"):
             expected = self._artifact(key, model, "oracle").run(inputs)
         for backend in BACKENDS:
@@ -67,6 +71,7 @@ class Page:
                     np.testing.assert_array_equal(found[name], value, err_msg=told)
                 else:
                     np.testing.assert_allclose(found[name], value, rtol=close, atol=close, err_msg=told)
+        self.known[asked] = dict(expected)
         return dict(expected)
 
     def _artifact(self, key: str, model: Any, to: str) -> Any:
