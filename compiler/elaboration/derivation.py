@@ -18,6 +18,7 @@ from banach.compiler.elaboration.things import (
     Jacobian,
     Map,
     Network,
+    Number,
     Partial,
     Pulled,
     Pushed,
@@ -28,6 +29,7 @@ from banach.compiler.elaboration.things import (
 from banach.ir import derivatives
 from banach.ir.forward import forward
 from banach.ir.graph import Graph, Value, prune
+from banach.ir.polynomial import reverse_over
 from banach.ir.primitives.ruled import rules_in
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.span import Span
@@ -130,6 +132,23 @@ def pull_back(
     return [Tensor(next(found) if v.type.is_float else scope.build.zeros(v.type)) for v in values]
 
 
+def pull_back_over(semiring: str, bound: int) -> Callable[..., list[Tensor]]:
+    """The same over a semiring: of the sums and products that the map's graph is made of."""
+
+    def pull(
+        map: Map, point: Sequence[Any], cotangent: Any, context: Context, span: Span | None
+    ) -> list[Tensor]:
+        scope = context.scope
+        values = [scope.value(x, place=span) for x in point]
+        graph, captures = graph_of(map, [v.type for v in values], context, span)
+        seed = _like(cotangent, graph.output_types[0], "the result of the map", context, span)
+        derivative = _derived(lambda: reverse_over(graph, semiring, bound), span)
+        used = _restrict(derivative, len(values))
+        return [Tensor(v) for v in scope.build.inline(used, [*values, *captures, seed])]
+
+    return pull
+
+
 def push_forward(
     map: Map,
     point: Sequence[Any],
@@ -186,8 +205,9 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
             return jacobian(inner, arguments, place, context, span)
         case Pushed(inner, point, place):
             return push_forward(inner, point, arguments, place, context, span)
-        case Pulled(inner, point, place):
-            found = pull_back(inner, point, arguments[0], context, span)
+        case Pulled(inner, point, place, semiring):
+            pull = pull_back if semiring is None else pull_back_over(*semiring)
+            found = pull(inner, point, arguments[0], context, span)
             whole = found[0] if len(found) == 1 else Several(tuple(found))
             return whole if place is None else found[place]
     raise TypeError(f"{type(map).__name__} is no derivative")
@@ -219,7 +239,8 @@ def _differentiable(type: TensorType, what: str, span: Span | None) -> None:
 
 def _like(thing: Any, type: TensorType, what: str, context: Context, span: Span | None) -> Value:
     """A direction, which has the type of that in which it points."""
-    value = context.scope.value(thing, type, span)
+    fraction = isinstance(thing, Number) and thing.value.denominator != 1 and not type.is_float
+    value = context.scope.value(thing, None if fraction else type, span)
     if value.type != type:
         message = f"this direction is {value.type}, and {what} is {type}"
         raise refuse(WRONG_KIND, message, span, fix="give both the same shape")

@@ -14,10 +14,11 @@ import numpy as np
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
-from banach.compiler.elaboration.things import Extent, Number, Several, Table, Tensor, Truth, describe
+from banach.compiler.elaboration.things import Extent, Number, Several, Table, Tensor, Truth, Word, describe
 from banach.ir.graph import PRIMITIVES
 from banach.ir.primitive import page
 from banach.ir.primitives.regions import RegionOp
+from banach.ir.primitives.semiring import SEMIRINGS
 from banach.ir.shelf import pages
 from banach.ir.span import Span
 
@@ -26,7 +27,7 @@ _UNSPOKEN = {
     "add", "subtract", "multiply", "divide", "power", "less", "less_equal", "equal", "and", "or", "not",
     "negate", "constant", "extent", "cast", "count", "broadcast", "reshape", "transpose", "slice", "sum",
     "norm", "reduce_max", "reduce_min", "threefry", "uniform", "normal", "select", "matvec", "matmul",
-    "soft_threshold", "stop_gradient", "within", "semiring_matmul", "semiring_sum",
+    "soft_threshold", "stop_gradient", "within",
 }  # fmt: skip
 # Attributes that may be left out.
 _DEFAULTS: Mapping[str, Any] = {
@@ -39,6 +40,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "adjoint": False,
     "before": 0,
     "after": 0,
+    "bound": 0,
 }
 
 
@@ -127,6 +129,8 @@ def _attribute(name: str, key: str, thing: Any, rank: int, context: Context, spa
     """An attribute as the page wants it."""
     if key == "dtype":
         return context.scope.precision
+    if key == "semiring":
+        return _semiring(name, thing, span)
     if key == "axes":
         return (
             tuple(range(-rank, 0)) if thing is None else (_axis(_known(thing, name, key, span), rank, span),)
@@ -139,6 +143,13 @@ def _attribute(name: str, key: str, thing: Any, rank: int, context: Context, spa
         return _DEFAULTS[key]
     value = _known(thing, name, key, span)
     return _axis(value, rank, span) if key == "axis" else value
+
+
+def _semiring(name: str, thing: Any, span: Span) -> str:
+    if isinstance(thing, Word) and thing.value in SEMIRINGS:
+        return thing.value
+    fix = f"write `semiring={next(iter(SEMIRINGS))}`, or one of {', '.join(SEMIRINGS)}"
+    raise refuse(WRONG_ARGUMENTS, f"`{name}` is of a semiring, and this names none", span, fix=fix)
 
 
 def _known(thing: Any, name: str, key: str, span: Span) -> Any:

@@ -198,11 +198,15 @@ class Pushed(Map):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pulled(Map):
-    """w ↦ D[F](point)ᵀ w, its part for the argument at `place`; all of them if that is None."""
+    """w ↦ D[F](point)ᵀ w, its part for the argument at `place`; all of them if that is None.
+
+    Where a semiring is named, with its bound, the derivative is that of the circuit, over the semiring.
+    """
 
     map: Map
     point: tuple[Any, ...]
     place: int | None
+    semiring: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,7 +68,7 @@ def speak(name: str, arguments: Arguments, keywords: Keywords, context: Context,
 
 def bare(name: str) -> tuple[str, ...]:
     """The keywords of a word behind which a name stands for itself."""
-    return FUNCTIONS[name].bare if name in FUNCTIONS else ()
+    return FUNCTIONS[name].bare if name in FUNCTIONS else ("semiring",)
 
 
 # --- making tensors ---------------------------------------------------------------------------------------
@@ -142,6 +142,13 @@ def _random(name: str, arguments: Arguments, context: Context, span: Span) -> An
     if len(parts) != 2:
         raise refuse(WRONG_ARGUMENTS, "a key is one number, or two in brackets", span, fix="write (seed, k)")
     return noise.draw(name, maps.as_tensors(parts, span), shape, context, span)
+
+
+@word("whole(x)", 1, 1)
+def _whole(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
+    """Reals rounded down to integers, which name places: whole(10 * uniform((7, k))) is one of 0 to 9."""
+    below = arithmetic.apply("floor", maps.as_tensors(arguments, span), context.scope, span)
+    return arithmetic.apply("cast", [below], context.scope, span, dtype="int64")
 
 
 # --- reductions -------------------------------------------------------------------------------------------
