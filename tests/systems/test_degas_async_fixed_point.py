@@ -7,7 +7,7 @@ N = 12
 
 
 def schedule(tau, K, n=N, seed=0):
-    """(order, delays): permutations one after the other, and delays up to tau that reach no further than 0."""
+    """(order, delays): permutations one after the other, and delays up to tau, to the start at most."""
     random = np.random.default_rng(seed + tau)
     order = np.concatenate([random.permutation(n) for _ in range(-(-K // n))])[:K]
     delays = random.integers(0, tau + 1, (K, n))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+NOTHING = np.zeros((2, 2))
 START, END, MU = np.array([2.0, 0.0]), 0.5, 5
 
 
-def solved(page, N=1, B=np.zeros((2, 2)), start=START, end=END):
+def solved(page, N=1, B=NOTHING, start=START, end=END):
     return page.run(start=start, steps=np.full(N, end / N), B=B)
 
 

@@ -73,7 +73,7 @@ def test_without_strong_monotonicity(page):
 
 
 def test_noise_leaves_an_error_of_1_over_t(found):
-    """Strongly monotone with 0.2, and a step of 8/t, 8 > 1/0.2: E‖z_t‖² t stays bounded; it is no constant error."""
+    """Strongly monotone with 0.2, and steps of 8/t, 8 > 1/0.2: E‖z_t‖² t stays bounded."""
     means = [found["noisy"][a:b].mean() * (a + b) / 2 for a, b in ((300, 600), (600, 1200), (1200, 2400))]
     assert 0.3 < means[1] / means[0] < 3 and 0.3 < means[2] / means[1] < 3
     assert found["noisy"][1200:].mean() < found["noisy"][150:300].mean() / 3
