@@ -15,7 +15,8 @@ import yaml
 from banach.compiler import source, training
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
 from banach.compiler.certify import certify, requirements
-from banach.compiler.elaborate import Elaborated, Weights, elaborate
+from banach.compiler.elaborate import Elaborated, elaborate
+from banach.compiler.elaboration.sections import Weights
 from banach.compiler.elaboration.training import NOTHING_TO_TRAIN
 from banach.compiler.expectation import unmet
 from banach.compiler.optimisation import Options

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from banach.compiler.elaborate import Elaborated, Weights, elaborate
+from banach.compiler.elaborate import Elaborated, elaborate
+from banach.compiler.elaboration.sections import Weights
 from banach.compiler.elaboration.training import Task
 from banach.compiler.spec import Spec
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError

@@ -62,6 +62,13 @@ def _count_from_1(scalar: Scalar, what: str, fix: str) -> int:
     raise refuse(BAD_NUMBER, f"{what} is no whole number", scalar.span, fix=fix)
 
 
+def type_formula(node: Node) -> syntax.Node:
+    """The type of an input as a formula. SpecError: it is none."""
+    if not isinstance(node, Scalar):
+        raise refuse(BAD_TYPE, "the type of an input is one value", node.span, fix='write `x: "real[n]"`')
+    return parse(node)
+
+
 def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[TensorType, bool]:
     """The type that a formula such as real[m, n] names, less a leading `batch`, and whether it had one."""
     base, items = (node.base, node.items) if isinstance(node, syntax.Index) else (node, ())
