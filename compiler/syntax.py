@@ -1,8 +1,9 @@
 """The syntax tree of an expression. Equality and hashes look at the mathematics, not at the place."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from typing import Any
 
 from banach.ir.span import Span
 
@@ -195,6 +196,20 @@ def walk(node: Node | Slice) -> "Iterator[Node | Slice]":
         top = stack.pop()
         yield top
         stack += reversed(children(top))
+
+
+def rewrite(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with every part changed, inner ones first."""
+
+    def rewritten(part: Any) -> Any:
+        if isinstance(part, tuple):
+            return tuple(map(rewritten, part))
+        if not isinstance(part, Node | Slice):
+            return part
+        made = type(part)(*(rewritten(getattr(part, field.name)) for field in fields(part)))
+        return made if isinstance(made, Slice) else change(made)
+
+    return rewritten(node)
 
 
 def names(node: Node) -> tuple[str, ...]:

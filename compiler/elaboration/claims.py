@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, formulas
+from banach.compiler.elaboration import arithmetic, formulas, updates
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import BAD_NUMBER, count, derivative, positive, stop_rule
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
@@ -150,35 +150,32 @@ def _by_equations(found: Solve, spec: Environment, context: Context, within: str
     assert iteration is not None and stop is not None
     size, tolerance, scale = stop_rule(parse(stop.residual))
     most = count(stop)
-    state, update = library.table(iteration.state), library.table(iteration.next)
-    missing = [name for name, _ in state if name not in dict(update)]
-    extra = [name for name, _ in update if name not in dict(state)]
-    if missing or extra:
-        name = (missing or extra)[0]
-        told = "has no equation in `next:`" if missing else "is no state"
-        raise refuse(
-            WRONG_ARGUMENTS, f"`{name}` {told}", iteration.next.span, fix="give every state one equation"
-        )
+    state, where = library.table(iteration.state), library.table(iteration.where)
     returns = parse(iteration.returns) if iteration.returns else syntax.Name(state[0][0], found.key.span)
+    also = (size, returns, *([scale] if scale else ()))
+    told = updates.read(state, iteration.next, where, spec, context, also)
+    size, returns, *rest = told.also
     equation = library.table(iteration.equation)
-    counted = any("k" in syntax.names(node) for _, node in (*update, *library.table(iteration.where)))
-    if not equation and len(state) == 1 and not counted:
-        equation = update  # a step that is the same map every time ends at a fixed point of that map
+    counted = any("k" in syntax.names(node) for _, node in (*told.next, *where))
+    if not equation and len(state) == 1 and not counted and not told.periods:
+        equation = told.next[:1]  # a step that is the same map every time ends at a fixed point of that map
     recipe = Recipe(
         name=_name(found, within),
         nested=within is not None,
         derivative=derivative(iteration.gradient, most),
         names=spec,
-        state=state,
-        where=library.table(iteration.where),
-        next=update,
+        state=told.state,
+        where=told.where,
+        next=told.next,
         equation=equation,
         size=size,
-        scale=scale,
+        scale=rest[0] if rest else None,
         returns=returns,
         tolerance=tolerance,
         most=most,
         place=found.key.span,
+        periods=told.periods,
+        delayed=told.delayed,
     )
     context = context.about(start_types(recipe, context))
     return Claim(found, None, spec, context, recipe, solve(recipe, context), {})

@@ -65,6 +65,20 @@ def stacked(parts: Sequence[Any], context: Context, span: Span) -> Any:
     return arithmetic.apply("concatenate", columns, context.scope, span, axis=-1)
 
 
+def behind(x: Any, before: Any, count: int, context: Context, span: Span) -> Any:
+    """x and count - 1 rows that stand behind it, along a new first axis; a `before` of x's shape is each."""
+    scope, shape = context.scope, arithmetic.type_of(x, context.scope).shape
+    rows = arithmetic.apply("reshape", [x], scope, span, shape=(1, *shape))
+    if count == 1:
+        return rows
+    rank = len(shape) + 1
+    if arithmetic.type_of(before, scope).rank < rank:
+        rest = arithmetic.apply("broadcast", [before], scope, span, shape=(count - 1, *shape))
+    else:
+        rest = arithmetic.apply("slice", [before], scope, span, axis=-rank, start=0, stop=count - 1)
+    return arithmetic.apply("concatenate", [rows, rest], scope, span, axis=-rank)
+
+
 def sizes_of(x: Any, context: Context) -> Several:
     """The sizes of a tensor."""
     shape = arithmetic.type_of(x, context.scope).shape

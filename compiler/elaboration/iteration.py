@@ -1,5 +1,6 @@
 """A solve becomes a `fix`: its state, step, residual and equation as closed regions of the graph."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler import syntax
-from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration import arithmetic, updates
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.region import (
@@ -48,6 +49,8 @@ class Recipe:
     place: Span
     derivative: dict[str, Any] = field(default_factory=dict)  # attributes of the fix; implicit without any
     nested: bool = False  # whether it stands in a map's block
+    periods: Mapping[str, syntax.Node] = field(default_factory=dict)  # of the states that `every` holds
+    delayed: bool = False  # whether it reads histories of its states
     start: Span | None = None  # where a spec says what a page's states start from
 
 
@@ -150,12 +153,14 @@ def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Reg
     known: dict[str, Any] = {name: Tensor(value, name) for name, value in states.items()}
     known["k"] = Pending(lambda: Tensor(scope.build.op("cast", counter, dtype=scope.precision)), RuntimeError)
     names = _names(recipe, known, inner)
-    updates = dict(recipe.next)
-    for name, formula in updates.items():
-        names.known[f"{name}'"] = pending(f"{name}'", formula, names, inner)
+    formulas = dict(recipe.next)
+    for name, formula in formulas.items():
+        period = recipe.periods.get(name)
+        parts = (names, inner, recipe.where, period, counter)
+        names.known[f"{name}'"] = updates.new_value(name, formula, *parts)
     outputs = {}
     for name, type in types.items():
-        outputs[name] = fitted(name, names.find(f"{name}'"), type, updates[name].span, scope, places[name])
+        outputs[name] = fitted(name, names.find(f"{name}'"), type, formulas[name].span, scope, places[name])
     for name, value in scope.reports.items():
         states[name] = scope.build.input(name, value.type)
         outputs[name] = value
@@ -193,7 +198,10 @@ def _equation(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
     inner = context.within(scope)
     places = _starts(recipe)
     solution = {name: scope.build.input(name, types[name], place=places[name]) for name, _ in recipe.equation}
-    names = _names(recipe, {name: Tensor(value, name) for name, value in solution.items()}, inner)
+    known: dict[str, Any] = {name: Tensor(value, name) for name, value in solution.items()}
+    if recipe.delayed:  # at a fixed point every value in a history is the state itself
+        known |= {updates.buffer(name): thing for name, thing in known.items()}
+    names = _names(recipe, known, inner)
     outputs = {}
     for name, formula in recipe.equation:
         thing = context.evaluate(formula, names, inner)

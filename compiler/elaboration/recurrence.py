@@ -3,7 +3,8 @@
 from typing import Any
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, formulas
+from banach.compiler.elaboration import arithmetic, updates
+from banach.compiler.elaboration import formulas as meanings
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.region import captures_of, close, fitted, initial, pending
@@ -26,8 +27,15 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
     length = _length(key, section, sequences, names, context)
     counter = scope.build.op("count", size=length, dtype=scope.precision)
     rows = {**sequences, "k": counter}
-    updates, states = library.table(section.next), library.table(section.state)
-    _check_equations(section, dict(states), dict(updates))
+    returns = (
+        parse(section.returns) if section.returns else syntax.Name(section.state.items[0][0].text, key.span)
+    )
+    gives = library.table(section.gives)
+    also = (returns, *(formula for _, formula in gives))
+    told = updates.read(
+        library.table(section.state), section.next, library.table(section.where), names, context, also
+    )
+    (returns, *formulas), states = told.also, told.state
     start = {n: initial(n, formula, names, context) for n, formula in states}
     inner = scope.inner(f"{name}.step")
     within = context.within(inner)
@@ -36,15 +44,16 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
     entry = {n: inner.build.input(n, _entry(value)) for n, value in rows.items()}
     known: dict[str, Any] = {n: Tensor(value, n) for n, value in (own | entry).items()}
     local = names.inner(known)
-    for n, formula in library.table(section.where):
+    for n, formula in told.where:
         local.known[n] = pending(n, formula, local, within)
-    for n, formula in updates:
-        local.known[f"{n}'"] = pending(f"{n}'", formula, local, within)
+    for n, formula in told.next:
+        parts = (local, within, told.where, told.periods.get(n), entry["k"])
+        local.known[f"{n}'"] = updates.new_value(n, formula, *parts)
     outputs = {
-        n: fitted(n, local.find(f"{n}'"), v.type, dict(updates)[n].span, inner, places[n])
+        n: fitted(n, local.find(f"{n}'"), v.type, dict(told.next)[n].span, inner, places[n])
         for n, v in own.items()
     }
-    given = {n: _given(n, formula, local, within) for n, formula in library.table(section.gives)}
+    given = {n: _given(n, f, local, within) for (n, _), f in zip(gives, formulas)}
     for n, value in inner.reports.items():  # what solves inside maps leave: the largest of all steps
         start[n] = scope.build.zeros(value.type)
         own[n] = inner.build.input(n, value.type)
@@ -61,7 +70,6 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
     final = {n: Tensor(value, n) for n, value in zip(start, found)}
     for n in inner.reports:
         scope.report(n, final[n].value)
-    returns = parse(section.returns) if section.returns else syntax.Name(states[0][0], key.span)
     result = context.evaluate(returns, names.inner(final), context)
     stacks = {f"{name}.{n}": Tensor(value, n) for n, value in zip(given, found[len(start) :])}
     return {name: result, **stacks}
@@ -82,7 +90,7 @@ def _length(
     lengths = {value.type.shape[0] for value in sequences.values()}
     if section.steps is not None:
         thing = context.evaluate(parse(section.steps), names, context)
-        size = formulas.size_of(thing)
+        size = meanings.size_of(thing)
         if size is None or (isinstance(size, int) and size < 0):
             message = f"the number of steps is known before the run; this is {describe(thing)}"
             raise refuse(NOT_KNOWN_YET, message, section.steps.span, fix="write a whole number, or a size")
@@ -95,14 +103,6 @@ def _length(
         fix = "give sequences of one length"
         raise refuse(WRONG_ARGUMENTS, f"this scan runs over {told} entries at once", key.span, fix=fix)
     return lengths.pop()
-
-
-def _check_equations(section: Recurrence, states: dict[str, Any], updates: dict[str, Any]) -> None:
-    wrong = [n for n in states if n not in updates] + [n for n in updates if n not in states]
-    if wrong:
-        told = "has no equation in `next:`" if wrong[0] in states else "is no state"
-        fix = "give every state one equation"
-        raise refuse(WRONG_ARGUMENTS, f"`{wrong[0]}` {told}", section.next.span, fix=fix)
 
 
 def _given(name: str, formula: syntax.Node, names: Environment, context: Context) -> Value:

@@ -229,6 +229,16 @@ def _stack(arguments: Arguments, keywords: Keywords, context: Context, span: Spa
     return indexing.stacked(maps.as_tensors(arguments, span), context, span)
 
 
+@word("history(x, n)", 2, 2, "before")
+def _history(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
+    """The state x of an iteration and its values before, newest first, along a new first axis; n in all."""
+    if "before" not in keywords:
+        fix = "write it in the `next:`, `where:` or `gives:` of the solve or scan whose state it is"
+        raise refuse(WRONG_ARGUMENTS, "a history is of a state, inside its own iteration", span, fix=fix)
+    x, before = maps.as_tensors([arguments[0], keywords["before"]], span)
+    return indexing.behind(x, before, _fixed(arguments[1], span), context, span)
+
+
 @word("stop_gradient(x)", 1, 1)
 def _stop_gradient(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The same value, held constant by every derivative."""
