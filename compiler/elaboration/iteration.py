@@ -53,6 +53,11 @@ class Recipe:
     delayed: bool = False  # whether it reads histories of its states
     start: Span | None = None  # where a spec says what a page's states start from
 
+    @property
+    def plain(self) -> bool:
+        """Whether its formulas are all that it does: a theorem about those is one about it."""
+        return not self.periods and not self.delayed
+
 
 @dataclass(frozen=True, slots=True)
 class Solved:

@@ -111,6 +111,8 @@ class _Frame:
 
 def linear_form(claim: Claim) -> LinearForm:
     """The form of an iteration. NotLinear: it has none."""
+    if not claim.recipe.plain:
+        raise NotLinear("it holds work, or reads old values")
     try:
         return _Reader(claim).run()
     except NoCoefficient as why:

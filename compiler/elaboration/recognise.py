@@ -35,7 +35,7 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
     Any iteration of one state is Picard's, whatever map it applies, if that is the same map in every step.
     """
     recipe, context = claim.recipe, claim.context
-    if recipe.periods or recipe.delayed:  # its equations are not the whole of what it does
+    if not recipe.plain:
         return []
     found = []
     for match in recognise(recipe):
