@@ -1,7 +1,29 @@
-"""Options that several commands share, and what their words mean."""
+"""Options that several commands share, what their words mean, and what is said of others."""
 
 import argparse
+import re
 from typing import Any
+
+from banach.ir.diagnostic import Code, Diagnostic, suggest
+
+USAGE = Code(
+    "B150", "usage", "The command line is wrong. `banach --help` and `banach COMMAND --help` show its form.\n"
+)
+_CHOICE = re.compile(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+
+
+def mistaken(message: str, command: str) -> Diagnostic:
+    """What argparse says of a command line, for people."""
+    choice = _CHOICE.fullmatch(message)
+    if choice is None:
+        return Diagnostic(USAGE, message, fix=f"see `{command} --help`")
+    known = [word.strip("' ") for word in choice[3].split(",")]
+    near = suggest(choice[2], known)
+    message = f"`{choice[1]}` does not take `{choice[2]}`"
+    if choice[1] == "COMMAND":
+        message = f"there is no command `{choice[2]}`"
+    fix = f"write `{near}`" if near else f"write one of {', '.join(known)}"
+    return Diagnostic(USAGE, message, fix=fix)
 
 
 def passes(command: argparse.ArgumentParser) -> None:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from banach.compiler import arguments, systems, telling, writing
+from banach.compiler.arguments import USAGE
 from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json, read_weights
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
-USAGE = Code(
-    "B150", "usage", "The command line is wrong. `banach --help` and `banach COMMAND --help` show its form.\n"
-)
 BUG = Code(
     "B900",
     "bug",
@@ -27,7 +25,7 @@ the spec, and what `banach doctor` prints.
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise SpecError([Diagnostic(USAGE, message, fix=f"see `{self.prog} --help`")])
+        raise SpecError([arguments.mistaken(message, self.prog)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -245,7 +245,7 @@ def _page(kind: str, signature: Signature, node: Mapping) -> Page:
 
 def table(node: Mapping | None) -> tuple[tuple[str, syntax.Node], ...]:
     """The formulas of a mapping, by name, in order."""
-    return tuple((key.text, parse(_scalar(value))) for key, value in node or ())
+    return tuple((key.text, parse(value)) for key, value in node or ())
 
 
 def _theorem(node: Node) -> Theorem:

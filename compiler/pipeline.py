@@ -214,7 +214,15 @@ class TrainStep:
     def __init__(self, model: Model):
         if model._task is None:
             message = "this spec has no section `train:`"
-            raise SpecError([Diagnostic(training.NOT_TRAINABLE, message, fix="add one")])
+            raise SpecError(
+                [
+                    Diagnostic(
+                        training.NOT_TRAINABLE,
+                        message,
+                        fix="add `train:`, with `loss`, `data`, `method` and `steps`",
+                    )
+                ]
+            )
         self.model, self.task = model, model._task
         self.step = training.step(self.task)
 
@@ -253,10 +261,9 @@ class Derivative:
         ):
             if name not in names:
                 near = suggest(name, names)
-                fix = f"write `{near}`" if near else f"the {what}s are: {', '.join(names) or 'none'}"
-                raise SpecError(
-                    [Diagnostic(NO_DERIVATIVE, f"there is no {what} `{name}` to differentiate", fix=fix)]
-                )
+                fix = f"write `{near}`" if near else f"real {what}s are: {', '.join(names) or 'none'}"
+                message = f"there is no real {what} `{name}` to differentiate"
+                raise SpecError([Diagnostic(NO_DERIVATIVE, message, fix=fix)])
         place = graph.output_names.index(output)
         single = prune(replace(graph, outputs=(graph.outputs[place],), output_names=(output,)))
         whole = _reversed(single)

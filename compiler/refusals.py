@@ -269,6 +269,18 @@ def cut_by_comment(line: str, span: Span) -> Diagnostic:
     )
 
 
+def follows(found: Diagnostic, before: list[Diagnostic]) -> bool:
+    """Whether YAML stumbles over the rest of a formula that a comment has cut, which has been told."""
+    last = before[-1] if before else None
+    return bool(
+        last
+        and last.code is FORMULA_CUT
+        and last.span
+        and found.span
+        and found.span.line == last.span.line + 1
+    )
+
+
 def place(text: str, offset: int) -> tuple[int, int]:
     """The line and column, from 1, of a character."""
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
@@ -310,14 +322,26 @@ def syntax(text: str, name: str, error: Any, last: int) -> Diagnostic:
     if opener and "end of stream" in problem and text[opener.index : opener.index + 1] in ("'", '"'):
         span = _point(text, name, opener.index)
         return Diagnostic(YAML_SYNTAX, "this quote is never closed", span, fix="close it on the same line")
+    if (
+        opener
+        and "expected ',' or" in problem
+        and (bracket := text[opener.index : opener.index + 1]) in _CLOSERS
+    ):
+        place = _point(text, name, opener.index)
+        message, fix = f"this `{bracket}` is never closed", f"close it with `{_CLOSERS[bracket]}`"
+        return Diagnostic(YAML_SYNTAX, message, place, fix=fix, notes=((span, "YAML reads on to here"),))
+    if opener and "could not find expected ':'" in problem and opener.index < first:
+        fix, span = "write `name: value`", _line(text, name, opener.index)
+        return Diagnostic(YAML_SYNTAX, "this line has no `: `", span, fix=fix)
     for pattern, message, fix in _PROBLEMS:
         if re.search(pattern, problem):
             return Diagnostic(YAML_SYNTAX, message, span, fix=fix)
     return Diagnostic(YAML_SYNTAX, f"this is not YAML: {problem}", span, fix="put the value in quotes")
 
 
+_CLOSERS = {"[": "]", "{": "}"}
 _PROBLEMS = (
-    ("could not find expected ':'", "the line before has no `: `", "write `name: value`"),
+    ("could not find expected ':'", "this line has no `: `", "write `name: value`"),
     ("expected ',' or", "a list or mapping is not closed before this", "close it with `]` or `}`"),
     ("cannot start any token", "a value cannot begin with this character", "put the value in quotes"),
     ("unknown escape", "no such escape in double quotes", "use single quotes, where a backslash is itself"),
@@ -329,6 +353,12 @@ _PROBLEMS = (
     ),
     ("not allowed", "this cannot stand here", "begin a new line, indented with spaces"),
 )
+
+
+def _line(text: str, name: str, offset: int) -> Span:
+    """The whole of what stands in a line from an offset on."""
+    end = text.find("\n", offset)
+    return Span(name, *place(text, offset), *place(text, end if end >= 0 else len(text)))
 
 
 def _value_not_quoted(text: str, span: Span, first: int, why: str) -> Diagnostic:
@@ -351,6 +381,9 @@ def _flow_mistake(text: str, name: str, offset: int, last: int, opener: Any) -> 
         span = Span(name, *place(text, last), *place(text, end))
         return cut(flow.quoted_line(text, (last, end)), span)
     first = text.rfind("\n", 0, offset) + 1
+    why = "YAML ends the value before this"
+    if character in "@`%" and re.search(r":[ \t]+$", text[first:offset]):
+        why = f"no value of YAML begins with `{character}`"
     if not inside and re.match(r"\s*+(?:- )*+[^:\n]*+:\s++[\[{'\"@`%]", text[first : offset + 1]):
-        return _value_not_quoted(text, _point(text, name, offset), first, "YAML ends the value before this")
+        return _value_not_quoted(text, _point(text, name, offset), first, why)
     return None

@@ -42,7 +42,19 @@ ALIASES = {
     **dict.fromkeys(("m", "history_size", "lookback"), "memory"),
 }
 
-_FORMS = {"Scalar": "one value", "Mapping": "a mapping", "Sequence": "a list", "Text": "a text"}
+_FORMS = {"Scalar": "one value", "Mapping": "a mapping", "Sequence": "a list"}
+_SHAPES = {"one value": "...", "a mapping": "{name: ...}", "a list": "[...]"}
+_EXAMPLES = {
+    "banach": "1",
+    "precision": "float64",
+    "sizes": "{n: 10}",
+    "outputs": "{x: x}",
+    "residual": "1e-6",
+    "most": "1000",
+    "stop": "{residual: ..., most: 1000}",
+    "state": "{x: zeros(n)}",
+    "next": "{x: ...}",
+}
 
 
 class Section(BaseModel):
@@ -55,10 +67,9 @@ class Section(BaseModel):
     def read(cls, node: Node, mistakes: list[Diagnostic]) -> Self | None:
         """The section, or None after adding what is wrong with it to `mistakes`."""
         if not isinstance(node, Mapping):
-            message = f"a {cls.title} is a mapping, not {form(node)}"
-            mistakes.append(
-                Diagnostic(WRONG_FORM, message, node.span, fix=f"keys of a {cls.title}: {cls.keys()}")
-            )
+            message = f"{a(cls.title)} is a mapping, not {form(node)}"
+            fix = f"keys of {a(cls.title)}: {cls.keys()}"
+            mistakes.append(Diagnostic(WRONG_FORM, message, node.span, fix=fix))
             return None
         try:
             return cls.model_validate({key.text: value for key, value in node})
@@ -78,15 +89,20 @@ class Section(BaseModel):
     def _explain(cls, error: Any, node: Mapping) -> Diagnostic:
         name = str(error["loc"][0])
         if error["type"] == "missing":
-            fix = f"add `{name}: ...`"
+            fix = f"add `{name}: {_EXAMPLES.get(name, '...')}`"
             return Diagnostic(MISSING_KEY, f"this {cls.title} has no `{name}`", _head(node), fix=fix)
         key = next(k for k, _ in node if k.text == name)
         if error["type"] == "extra_forbidden":
             return unknown_key(key, cls.title, [_spelling(cls, field) for field in cls.model_fields])
         value = node.get(name)
-        wanted = _FORMS.get(str(error.get("ctx", {}).get("class", "")), "something else")
+        wanted = _FORMS.get(str(error.get("ctx", {}).get("class_name", "")), "something else")
         message = f"`{name}` takes {wanted}, not {form(value)}"
-        return Diagnostic(WRONG_FORM, message, value.span if value else key.span, fix=f"write {wanted} there")
+        return Diagnostic(
+            WRONG_FORM,
+            message,
+            value.span if value else key.span,
+            fix=f"write `{name}: {_EXAMPLES.get(name) or _SHAPES.get(wanted, '...')}`",
+        )
 
 
 def _meant(name: object, cls: type[Section]) -> str | None:
@@ -106,8 +122,8 @@ def unknown_key(key: Scalar, title: str, known: list[str]) -> Diagnostic:
         if near
         else ""
     )
-    fix = f"write `{near}`" if near else f"keys of a {title}: {', '.join(known)}"
-    return Diagnostic(UNKNOWN_KEY, f"a {title} has no key `{key.text}`", key.span, label=label, fix=fix)
+    fix = f"write `{near}`" if near else f"keys of {a(title)}: {', '.join(known)}"
+    return Diagnostic(UNKNOWN_KEY, f"{a(title)} has no key `{key.text}`", key.span, label=label, fix=fix)
 
 
 def form(node: Node | None) -> str:
@@ -117,6 +133,16 @@ def form(node: Node | None) -> str:
     if isinstance(node, Sequence):
         return "a list"
     return "one value" if node is not None and node.text else "nothing"
+
+
+def a(title: str) -> str:
+    """The title with its article."""
+    return f"{'an' if title[0] in 'aeiou' else 'a'} {title}"
+
+
+def shown(node: Node) -> str:
+    """What a node is, in the user's own word where it is one."""
+    return f"`{node.text}`" if isinstance(node, Scalar) and node.text else form(node)
 
 
 def _spelling(cls: type[Section], name: str) -> str:

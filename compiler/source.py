@@ -210,7 +210,9 @@ class _Reader:
         except _Stop:
             pass
         except yaml.YAMLError as error:
-            self.mistakes.append(refusals.syntax(self.text, self.name, error, self.last))
+            found = refusals.syntax(self.text, self.name, error, self.last)
+            if not refusals.follows(found, self.mistakes):
+                self.mistakes.append(found)
         self.report_cuts()
         return self.root
 

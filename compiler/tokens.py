@@ -161,7 +161,7 @@ def _quote(text: str, start: int, found: list[Token], at: Callable[[int, int], S
         raise SpecError([Diagnostic(BAD_PRIME, "a prime belongs to the name of a state", place, fix=fix)])
     stop = text.find(text[start], start + 1) + 1
     if stop == 0:
-        message, fix = "the text that begins here is never closed", f"close it with {text[start]}"
+        message, fix = "the text that begins here is never closed", f"close it with `{text[start]}`"
         raise SpecError([Diagnostic(UNCLOSED_TEXT, message, at(start, start + 1), fix=fix)])
     return Token("text", text[start + 1 : stop - 1], start, stop)
 

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 
 
+class _Told(ValueError):
+    """Why a file cannot be read, in plain words."""
+
+
 def read(path: Path, columns: tuple[str, ...] = ()) -> np.ndarray:
     """The array in a file; of a table with named columns, or an archive, the parts that are asked for.
 
@@ -17,8 +21,14 @@ def read(path: Path, columns: tuple[str, ...] = ()) -> np.ndarray:
         raise ValueError(f"it is of no kind that we read ({', '.join(_READERS)})")
     try:
         array = np.asarray(reader(path, columns))
-    except Exception as wrong:  # whatever a foreign reader meets in a damaged file
-        raise ValueError(first_line(wrong)) from None
+    except _Told:
+        raise
+    except FileNotFoundError:
+        raise ValueError("there is no such file") from None
+    except PermissionError:
+        raise ValueError("it is closed to you") from None
+    except Exception:  # whatever a foreign reader meets in a damaged file; its words are for programmers
+        raise ValueError(f"it is damaged, or no {path.suffix.lower()} file") from None
     if array.dtype.kind not in "fiub" or not array.size:
         raise ValueError("it holds no numbers")
     return array
@@ -38,7 +48,7 @@ def _npz(path: Path, columns: tuple[str, ...]) -> np.ndarray:
         if len(columns) == 1:
             return archive[columns[0]]
         if len(archive.files) != 1:
-            raise ValueError(f"it holds {', '.join(archive.files)}; say which by `columns: NAME`")
+            raise _Told(f"it holds {', '.join(archive.files)}; say which by `columns: NAME`")
         return archive[archive.files[0]]
 
 
@@ -46,22 +56,29 @@ def _csv(path: Path, columns: tuple[str, ...]) -> np.ndarray:
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.reader(line for line in file if not line.startswith("#")) if row]
     if not rows:
-        raise ValueError("it is empty")
+        raise _Told("it is empty")
     header = None if _numeric(rows[0]) else [cell.strip() for cell in rows.pop(0)]
     if not rows:
-        raise ValueError("it holds no numbers")
+        raise _Told("it holds no numbers")
     if len({len(row) for row in rows}) > 1:
-        raise ValueError("its lines are of different lengths")
-    table = np.asarray(rows, np.float64)
+        raise _Told("its lines are of different lengths")
+    table = np.asarray([[_number(cell) for cell in row] for row in rows], np.float64)
     if not columns:  # one column, or one line, is a vector
         return table.reshape(-1) if 1 in table.shape else table
     if header is None:
-        raise ValueError("it has no line of names to choose columns by")
+        raise _Told("it has no line of names to choose columns by")
     missing = [name for name in columns if name not in header]
     if missing:
-        raise ValueError(f"it has no column {missing[0]}; its columns are {', '.join(header)}")
+        raise _Told(f"it has no column {missing[0]}; its columns are {', '.join(header)}")
     chosen = table[:, [header.index(name) for name in columns]]
     return chosen[:, 0] if len(columns) == 1 else chosen
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        raise _Told(f"`{cell.strip()[:40]}` in it is no number") from None
 
 
 def _numeric(row: list[str]) -> bool:
@@ -75,7 +92,7 @@ def _png(path: Path, columns: tuple[str, ...]) -> np.ndarray:
     try:
         from PIL import Image  # an extra: only pictures need it
     except ImportError:
-        raise ValueError('pictures need pillow: pip install "banach[demo]"') from None
+        raise _Told('pictures need pillow: pip install "banach[demo]"') from None
     with Image.open(path, formats=["PNG"]) as picture:
         return np.asarray(picture.convert("L"), np.float64) / 255
 
@@ -84,12 +101,12 @@ def _safetensors(path: Path, columns: tuple[str, ...]) -> np.ndarray:
     try:
         from safetensors.numpy import load_file  # an extra
     except ImportError:
-        raise ValueError('safetensors files need: pip install "banach[torch]"') from None
+        raise _Told('safetensors files need: pip install "banach[torch]"') from None
     tensors = load_file(path)
     if len(columns) == 1 and columns[0] in tensors:
         return tensors[columns[0]]
     if len(tensors) != 1:
-        raise ValueError(f"it holds {', '.join(sorted(tensors))}; say which by `columns: NAME`")
+        raise _Told(f"it holds {', '.join(sorted(tensors))}; say which by `columns: NAME`")
     return next(iter(tensors.values()))
 
 

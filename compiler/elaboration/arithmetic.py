@@ -97,9 +97,12 @@ def apply(name: str, operands: Sequence[Any], scope: Scope, span: Span | None, *
         values = [scope.value(operand, leader_for(operand, leader), span) for operand in operands]
         return Tensor(scope.build.op(name, *values, place=span, **attributes))
     except TypeMismatch as mismatch:
-        notes = tuple(_origins(operands, scope))
+        notes = tuple(note for note in _origins(operands, scope) if note[0] != span)
+        message = str(mismatch).removeprefix(f"{name}: ")
         fix = "make the shapes agree" + (": the notes show where they come from" if notes else "")
-        raise SpecError([Diagnostic(WRONG_SHAPE, str(mismatch), span, fix=fix, notes=notes)]) from None
+        if "dtypes" in message:
+            fix = "make both one kind: `1 if a else 0` is the number of a truth value, `a > 0` the other way"
+        raise SpecError([Diagnostic(WRONG_SHAPE, message, span, fix=fix, notes=notes)]) from None
     except ValueError as wrong:
         raise refuse(WRONG_KIND, str(wrong), span, fix="write a value that the operation takes") from None
 

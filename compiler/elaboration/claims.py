@@ -6,12 +6,12 @@ from fractions import Fraction
 from banach.compiler import library, syntax
 from banach.compiler.elaboration import arithmetic, formulas, updates
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.declarations import BAD_NUMBER, count, derivative, positive, stop_rule
+from banach.compiler.elaboration.declarations import count, derivative, positive, stop_rule
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
 from banach.compiler.expression import parse
-from banach.compiler.section import unknown_key
+from banach.compiler.section import MISSING_KEY, unknown_key
 from banach.compiler.source import Scalar
 from banach.compiler.spec import SOLVE_KEYS, Method, Solve
 from banach.ir.diagnostic import Diagnostic
@@ -76,7 +76,7 @@ def _by_method(
     assert isinstance(section, library.SolverPage)
     if not isinstance(method.start, Scalar):
         span = method.start.span if method.start else found.key.span
-        raise refuse(WRONG_ARGUMENTS, "a solve needs a start", span, fix="add `start: zeros(n)`")
+        raise refuse(MISSING_KEY, "this solve has no `start`", span, fix="add `start: zeros(n)`")
     start = context.evaluate(parse(method.start), spec, context)
     if not arithmetic.is_tensor(start):
         raise refuse(
@@ -141,7 +141,7 @@ def _options(
 def _stop(found: Solve) -> tuple[Fraction, int]:
     if found.stop is None:
         fix = "add `stop: {residual: 1e-6, most: 1000}`"
-        raise refuse(BAD_NUMBER, "a solve needs a stop", found.key.span, fix=fix)
+        raise refuse(MISSING_KEY, "this solve has no `stop`", found.key.span, fix=fix)
     return positive(found.stop.residual, "residual"), count(found.stop)
 
 

@@ -11,7 +11,7 @@ from banach.compiler.elaboration.declarations import type_of
 from banach.compiler.elaboration.problem import WRONG_SHAPE, refuse
 from banach.compiler.elaboration.things import Environment
 from banach.compiler.expression import parse
-from banach.compiler.section import WRONG_FORM, form
+from banach.compiler.section import WRONG_FORM, shown
 from banach.compiler.source import Node, Scalar, Sequence
 from banach.compiler.spec import Data
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
@@ -116,7 +116,7 @@ def _listed(node: Sequence) -> np.ndarray:
         value = item.value if isinstance(item, Scalar) else None
         if value is None or isinstance(value, str):
             raise refuse(
-                WRONG_FORM, f"a list holds numbers, not {form(item)}", item.span, fix="write numbers"
+                WRONG_FORM, f"a list holds numbers, not {shown(item)}", item.span, fix="write a number there"
             )
         return value if isinstance(value, bool | int) else float(value)
 

@@ -6,12 +6,12 @@ from typing import Any
 from banach.compiler import syntax
 from banach.compiler.elaboration import formulas
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.problem import WRONG_KIND, refuse
-from banach.compiler.elaboration.things import Environment
-from banach.compiler.expression import parse
+from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
+from banach.compiler.elaboration.things import Environment, Extent, Number
+from banach.compiler.expression import parse, to_text
 from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Range, Stop
-from banach.ir.diagnostic import Code, Diagnostic, SpecError
+from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.dims import Size
 from banach.ir.tensor_type import TensorType
 
@@ -31,6 +31,11 @@ BAD_NUMBER = Code(
     "A number is out of range: a size below 1, a tolerance that is not positive, a negative count.\n",
 )
 LANES = "batch"
+_TYPES = {
+    **dict.fromkeys(("float", "float32", "float64", "double", "f32", "f64"), "real"),
+    **dict.fromkeys(("integer", "int32", "int64", "long"), "int"),
+    "boolean": "bool",
+}
 _SIZE = "write a whole number from 1 on, `any`, or `{least: 4, multiple: 2}`"
 
 
@@ -59,7 +64,8 @@ def _count_from_1(scalar: Scalar, what: str, fix: str) -> int:
     value = scalar.value
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**62:
         return value
-    raise refuse(BAD_NUMBER, f"{what} is no whole number", scalar.span, fix=fix)
+    message = f"{what} is `{scalar.text}`, no whole number from 1 on"
+    raise refuse(BAD_NUMBER, message, scalar.span, fix=fix)
 
 
 def type_formula(node: Node) -> syntax.Node:
@@ -74,17 +80,36 @@ def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[Te
     base, items = (node.base, node.items) if isinstance(node, syntax.Index) else (node, ())
     kinds = {"real": context.scope.precision, "int": "int64", "bool": "bool"}
     if not isinstance(base, syntax.Name) or base.id not in kinds:
-        raise refuse(BAD_TYPE, "this is no type", node.span, fix="write real[n], int[n] or bool[n]")
+        raise _no_type(node, base)
     lanes = bool(items) and isinstance(items[0], syntax.Name) and items[0].id == LANES
     shape: list[Size] = []
     for item in items[1:] if lanes else items:
         if isinstance(item, syntax.Slice):
-            raise refuse(BAD_TYPE, "a size is wanted here", item.span)
+            fix = "write a number, or a name from `sizes:`"
+            raise refuse(BAD_TYPE, "a size is wanted here, not a slice", item.span, fix=fix)
+        if isinstance(item, syntax.Name) and names.find(item.id) is None:
+            raise _no_size(item, names)
         size = formulas.size_of(context.evaluate(item, names, context))
         if size is None or (isinstance(size, int) and size < 1):
-            raise refuse(BAD_TYPE, "a size is a whole number from 1 on", item.span)
+            fix = "write a number, or a name from `sizes:`"
+            raise refuse(BAD_TYPE, "a size is a whole number from 1 on", item.span, fix=fix)
         shape.append(size)
     return TensorType(kinds[base.id], tuple(shape)), lanes
+
+
+def _no_type(node: syntax.Node, base: syntax.Node) -> SpecError:
+    word = base.id if isinstance(base, syntax.Name) else ""
+    near = _TYPES.get(word.lower()) or suggest(word, ("real", "int", "bool"))
+    label = f"here it is called `{near}`" if word.lower() in _TYPES else ""
+    fix = f"write `{to_text(node).replace(word, near, 1)}`" if near else "write real[n], int[n] or bool[n]"
+    return refuse(BAD_TYPE, f"`{to_text(node)}` is no type", node.span, fix=fix, label=label)
+
+
+def _no_size(item: syntax.Name, names: Environment) -> SpecError:
+    near = suggest(item.id, [n for n in names.visible() if isinstance(names.known.get(n), Number | Extent)])
+    label = f"did you mean `{near}`?" if near else ""
+    fix = f"write `{near}`" if near else f"add `{item.id}: 10`, or `{item.id}: any`, under `sizes:`"
+    return refuse(UNKNOWN_NAME, f"there is no size `{item.id}`", item.span, fix=fix, label=label)
 
 
 def stop_rule(node: syntax.Node) -> tuple[syntax.Node, Fraction, syntax.Node | None]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from banach.compiler.elaboration.problem import refuse
 from banach.ir import array_file
-from banach.ir.diagnostic import Code
+from banach.ir.diagnostic import Code, suggest
 from banach.ir.span import Span
 
 BAD_FILE = Code(
@@ -26,6 +26,7 @@ NOT_FINITE = Code(
     "A parameter holds NaN or an infinity. Nothing can be proved of it, and no iteration survives it.\n",
 )
 LARGEST = 1 << 31  # bytes
+_MOST_NAMES = 1000  # of a folder, to find a name that is near
 
 
 def load(name: str, columns: tuple[str, ...], folder: Path | None, span: Span) -> np.ndarray:
@@ -70,7 +71,11 @@ def inside(name: str, folder: Path | None, span: Span) -> Path:
             BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix="copy the file beside the spec"
         )
     if not found:
-        raise refuse(BAD_FILE, f"there is no file `{name}` beside the spec", span, fix="check the name")
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = suggest(path.name, sorted(beside)[:_MOST_NAMES])
+        label = f"did you mean `{pure.with_name(near)}`?" if near else ""
+        fix = f"write `{pure.with_name(near)}`" if near else "give the name of a file in the spec's folder"
+        raise refuse(BAD_FILE, f"there is no file `{name}` beside the spec", span, fix=fix, label=label)
     if path.stat().st_size > LARGEST:
-        raise refuse(BAD_FILE, f"`{name}` is larger than 2 GB", span)
+        raise refuse(BAD_FILE, f"`{name}` is larger than 2 GB", span, fix="make it an input of the model")
     return path

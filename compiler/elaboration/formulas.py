@@ -15,6 +15,7 @@ from banach.compiler.elaboration.problem import (
     WRONG_ARGUMENTS,
     WRONG_KIND,
     Silent,
+    counted,
     refuse,
 )
 from banach.compiler.elaboration.things import (
@@ -128,13 +129,27 @@ def _listed(things: tuple[Any, ...]) -> Any:
 
 
 def _attribute(base: syntax.Node, name: str, span: Span, names: Environment) -> Any:
-    if isinstance(base, syntax.Name):
-        if isinstance(names.find(base.id), Broken):  # what a solve leaves is known once it is worked out
-            raise Silent
-        found = names.find(f"{base.id}.{name}")
-        if found is not None:
-            return found
-    raise refuse(UNKNOWN_NAME, f"there is no `.{name}` here", span)
+    if not isinstance(base, syntax.Name):
+        fix = "give what is before the dot a name; a solve or a scan leaves names behind a dot"
+        raise refuse(UNKNOWN_NAME, f"there is no `.{name}` here", span, fix=fix)
+    owner = names.find(base.id)
+    if isinstance(owner, Broken):  # what a solve leaves is known once it is worked out
+        raise Silent
+    found = names.find(f"{base.id}.{name}")
+    if found is not None:
+        return found
+    if owner is None and not library.find(base.id) and name in (*vocabulary.FUNCTIONS, *spoken.spoken()):
+        message = f"there is nothing called `{base.id}`, and no word stands in a module"
+        raise refuse(UNKNOWN_NAME, message, base.span, fix=f"write `{name}`")
+    left = [n.partition(".")[2] for n in names.visible() if n.startswith(f"{base.id}.")]
+    near = suggest(name, left)
+    label = f"did you mean `{base.id}.{near}`?" if near else ""
+    fix = f"`{base.id}` leaves {', '.join(left)}" if left else "a dot stands behind a solve or a scan alone"
+    if near:
+        fix = f"write `{base.id}.{near}`"
+    elif name in (*vocabulary.FUNCTIONS, *spoken.spoken()):
+        fix = f"write `{name}({base.id})`"
+    raise refuse(UNKNOWN_NAME, f"there is no `{base.id}.{name}`", span, fix=fix, label=label)
 
 
 def _unary(op: str, operand: Any, context: Context, span: Span) -> Any:
@@ -238,7 +253,8 @@ def _call(node: syntax.Call, names: Environment, context: Context) -> Any:
             fix="call a map, or write `*` to multiply",
         )
     if node.keywords:
-        raise refuse(WRONG_ARGUMENTS, "a map takes its arguments by place", node.keywords[0][1].span)
+        fix = "write the value without its name, in the place of the argument"
+        raise refuse(WRONG_ARGUMENTS, "a map takes its arguments by place", node.keywords[0][1].span, fix=fix)
     map = maps.as_map(called, span)
     arguments = [None if isinstance(a, syntax.Hole) else evaluate(a, names, context) for a in node.arguments]
     if any(argument is None for argument in arguments):
@@ -291,8 +307,9 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
 
 def _wrong_count(found: library.Page, given: int, span: Span) -> Exception:
     wanted = ", ".join(found.parameters)
-    message = f"`{found.name}({wanted})` takes {len(found.parameters)} arguments, not {given}"
-    return refuse(WRONG_ARGUMENTS, message, span, fix=f"see `banach explain {found.name}`")
+    count = counted(len(found.parameters), "argument")
+    fix = f"write `{found.name}({wanted})`; `banach explain {found.name}` says what they are"
+    return refuse(WRONG_ARGUMENTS, f"`{found.name}` takes {count}, not {given}", span, fix=fix)
 
 
 def _choose(condition: Any, then: Any, otherwise: Any, context: Context, span: Span) -> Any:

@@ -8,7 +8,7 @@ from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_KIND, refuse
-from banach.compiler.elaboration.things import Environment, Extent, Number, Several, describe
+from banach.compiler.elaboration.things import Environment, Extent, Number, Several, Tensor, describe
 from banach.ir.dims import Size
 from banach.ir.span import Span
 
@@ -25,7 +25,7 @@ def index(base: Any, items: Sequence[Any], names: Environment, context: Context,
     if len(items) > type.rank:
         raise refuse(
             WRONG_KIND,
-            f"{type} has {type.rank} axes, not {len(items)}",
+            f"{type} has {'1 axis' if type.rank == 1 else f'{type.rank} axes'}, not {len(items)}",
             span,
             fix="write at most one place for every axis",
         )
@@ -122,9 +122,9 @@ def _size(thing: Any, span: Span) -> Size:
         return thing.size
     if isinstance(thing, Number) and thing.value.denominator == 1:
         return int(Fraction(thing.value))
-    raise refuse(
-        NOT_KNOWN_YET, f"a place that is known before the run is wanted here, not {describe(thing)}", span
-    )
+    told = "one that is known only when the model runs" if isinstance(thing, Tensor) else describe(thing)
+    fix = "write a whole number, or a size; `take(x, i)` takes places that the run finds"
+    raise refuse(NOT_KNOWN_YET, f"a place is a whole number, not {told}", span, fix=fix)
 
 
 def _wrapped(place: Size, size: Size) -> Size:

@@ -7,7 +7,7 @@ from typing import Any
 from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic, derivation, networks, rule
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, counted, refuse
 from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import (
     Adjoint,
@@ -123,7 +123,9 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
     if isinstance(map, Network):
         return networks.apply(map, arguments, context, span)
     if len(arguments) != 1:
-        raise refuse(WRONG_ARGUMENTS, f"this map takes one argument, not {len(arguments)}", span)
+        raise refuse(
+            WRONG_ARGUMENTS, f"this map takes one argument, not {len(arguments)}", span, fix="write `F(x)`"
+        )
     (x,) = arguments
     match map:
         case Identity():
@@ -177,9 +179,9 @@ def transpose(matrix: Any, context: Context, span: Span | None) -> Any:
 
 def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     if len(arguments) != len(map.parameters):
-        wanted = f"{len(map.parameters)} arguments ({', '.join(map.parameters)})"
-        message = f"`{map.name}` takes {wanted}, not {len(arguments)}"
-        raise refuse(WRONG_ARGUMENTS, message, span)
+        message = f"`{map.name}` takes {counted(len(map.parameters), 'argument')}, not {len(arguments)}"
+        fix = f"write `{map.name}({', '.join(map.parameters)})`, or `_` for one that is left open"
+        raise refuse(WRONG_ARGUMENTS, message, span, fix=fix)
 
     def meaning(formula: syntax.Node, known: Mapping[str, Any], context: Context) -> Any:
         names = map.names.inner(known)
@@ -196,9 +198,8 @@ def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, spa
 def _apply_partial(map: Partial, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
     holes = map.arguments.count(None)
     if len(arguments) != holes:
-        raise refuse(
-            WRONG_ARGUMENTS, f"this map has {holes} holes and is given {len(arguments)} arguments", span
-        )
+        message = f"this map has {counted(holes, 'hole')}, and is given {counted(len(arguments), 'argument')}"
+        raise refuse(WRONG_ARGUMENTS, message, span, fix="give one argument for each hole `_`")
     flow = iter(arguments)
     return context.apply(map.map, [next(flow) if a is None else a for a in map.arguments], context, span)
 

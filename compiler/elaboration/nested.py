@@ -36,7 +36,8 @@ def iterate(map: Formula, names: Environment, context: Context) -> None:
 
 
 def _pending(key: Scalar, work: Any) -> Pending:
-    return Pending(work, lambda: refuse(RECURSIVE, f"`{key.text}` needs itself", key.span))
+    fix = "what feeds back is one solve, with all that changes among its states"
+    return Pending(work, lambda: refuse(RECURSIVE, f"`{key.text}` needs itself", key.span, fix=fix))
 
 
 def _scan(key: Scalar, section: Recurrence, names: Environment, context: Context) -> Any:

@@ -41,7 +41,7 @@ def optimiser(
     if id not in METHODS:
         near = suggest(id, METHODS)
         label = f"did you mean `{near}`?" if near else ""
-        fix = f"write one of {known}"
+        fix = f"write `{near}`" if near else f"write one of {known}"
         raise refuse(
             UNKNOWN_OPTIMISER, f"there is no optimiser `{id or scalar.text}`", word.span, fix=fix, label=label
         )
@@ -52,7 +52,12 @@ def optimiser(
         raise refuse(WRONG_ARGUMENTS, f"`{id}` is called as `{usage}`", node.span, fix=f"write `{id}(1e-3)`")
     given: dict[str, Any] = {}
     if len(node.arguments) > len(takes):
-        raise refuse(WRONG_ARGUMENTS, f"`{usage}` takes {len(takes)} arguments", node.span)
+        raise refuse(
+            WRONG_ARGUMENTS,
+            f"there are more arguments than `{usage}` takes",
+            node.span,
+            fix=f"write `{usage}`",
+        )
     for name, argument in [*zip(takes, node.arguments), *node.keywords]:
         if name not in takes or name in given:
             told = "twice" if name in given else "no argument"
@@ -87,5 +92,8 @@ def _checked(name: str, thing: Any, span: Span) -> Any:
         told = (
             "from 0 to below 1" if name == "decay" else "from 0 on" if name == "weight_decay" else "positive"
         )
-        raise refuse(WRONG_ARGUMENTS, f"`{name}` is {number:g}; it is to be {told}", span)
+        message = f"`{name}` is {number:g}; it is to be {told}"
+        raise refuse(
+            WRONG_ARGUMENTS, message, span, fix="write 0.9, say" if name == "decay" else "write 1e-3, say"
+        )
     return number

@@ -12,7 +12,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.things import Environment, Number, Several, Table, describe
 from banach.compiler.expression import parse
-from banach.compiler.section import WRONG_FORM, form
+from banach.compiler.section import WRONG_FORM, shown
 from banach.compiler.source import Mapping, Node, Scalar, Sequence
 from banach.compiler.spec import Parameter
 from banach.ir.diagnostic import Diagnostic, SpecError
@@ -38,10 +38,9 @@ def parameter(
         raise SpecError(mistakes)
     given = [part for part in ("value", "file", "init") if getattr(section, part) is not None]
     if len(given) != 1:
-        message = (
-            f"a parameter has one of `value`, `file` and `init`; this one has {' and '.join(given) or 'none'}"
-        )
-        raise refuse(WRONG_FORM, message, key.span, fix="keep one of them")
+        told = " and ".join(f"`{part}`" for part in given) or "none"
+        message = f"a parameter has one of `value`, `file` and `init`; this one has {told}"
+        raise refuse(WRONG_FORM, message, key.span, fix="keep one of them" if given else "add one of them")
     if given == ["init"]:
         thing = _init(section, names, context, run if trainable(node) else 0)
     else:
@@ -68,6 +67,9 @@ def _rounded(key: Scalar, thing: Any, context: Context, span: Span) -> Any:
         if array.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 array = array.astype(numpy_dtype(context.scope.precision)).astype(np.float64)
+            if np.isinf(array).any() and np.isfinite(thing.array).all():
+                message = f"`{key.text}` holds a number that is too large for {context.scope.precision}"
+                raise refuse(files.NOT_FINITE, message, span, fix="write `precision: float64`, or scale it")
         return Table(files.finite(array, f"`{key.text}`", span), key.text)
     if isinstance(thing, Several):
         arrays = [arithmetic.as_array(item) for item in thing.items if arithmetic.is_known(item)]
@@ -75,7 +77,8 @@ def _rounded(key: Scalar, thing: Any, context: Context, span: Span) -> Any:
             return _rounded(key, arithmetic.from_array(np.stack(arrays)), context, span)
     if not arithmetic.is_known(thing):
         fix = "what depends on an input, or on a trainable parameter, is an operator, or stands in a formula"
-        raise refuse(NOT_KNOWN_YET, f"the parameter `{key.text}` is {describe(thing)}", span, fix=fix)
+        told = "known only when the model runs" if arithmetic.is_tensor(thing) else describe(thing)
+        raise refuse(NOT_KNOWN_YET, f"the parameter `{key.text}` is {told}", span, fix=fix)
     return thing
 
 
@@ -89,7 +92,7 @@ def _listed(node: Sequence) -> Table:
         if isinstance(value, int | Fraction) and not isinstance(value, bool):
             return float(value)
         raise refuse(
-            WRONG_FORM, f"a list holds numbers, not {form(item)}", item.span, fix="write numbers there"
+            WRONG_FORM, f"a list holds numbers, not {shown(item)}", item.span, fix="write a number there"
         )
 
     try:
@@ -110,7 +113,7 @@ def _value(section: Parameter, names: Environment, context: Context, folder: Pat
     if isinstance(node, Scalar):
         return context.evaluate(parse(node), names, context)
     assert isinstance(node, Mapping)
-    raise refuse(WRONG_FORM, "a value is a number, a formula or a list", node.span)
+    raise refuse(WRONG_FORM, "a value is a number, a formula or a list", node.span, fix="write one of them")
 
 
 def _file(section: Parameter, names: Environment, context: Context, folder: Path | None) -> Any:
@@ -135,11 +138,15 @@ def _init(section: Parameter, names: Environment, context: Context, run: int) ->
         word, arguments = node.function, node.arguments
     numbers = [context.evaluate(argument, names, context) for argument in arguments]
     if word is None or not all(isinstance(number, Number) for number in numbers):
-        raise refuse(WRONG_ARGUMENTS, "an initial value is normal(0, 0.1), say", section.init.span)
+        fix = "write `normal(0, 0.1)`, say"
+        raise refuse(
+            WRONG_ARGUMENTS, "an initial value is a word with its numbers", section.init.span, fix=fix
+        )
     shape = _shape(section.type, names, context)
     seed = section.seed.value if section.seed is not None else 0
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise refuse(WRONG_ARGUMENTS, "a seed is a whole number", section.seed.span if section.seed else None)
+        place = section.seed.span if section.seed else None
+        raise refuse(WRONG_ARGUMENTS, "a seed is a whole number from 0 on", place, fix="write `seed: 7`, say")
     key = seed + (run << 64)  # the upper half of Philox's key
     return Table(initial.draw(word.id, [float(n.value) for n in numbers], shape, key, section.init.span))
 
@@ -150,7 +157,8 @@ def _shape(type: Scalar, names: Environment, context: Context) -> tuple[int, ...
     things = [context.evaluate(item, names, context) for item in items if not isinstance(item, syntax.Slice)]
     shape = vocabulary.sizes(things, type.span) if things else ()
     if not all(isinstance(size, int) for size in shape):
-        raise refuse(NOT_KNOWN_YET, "a parameter has sizes that are known before the run", type.span)
+        fix = "give the size a number, or make this an input"
+        raise refuse(NOT_KNOWN_YET, "a parameter has sizes that are known before the run", type.span, fix=fix)
     return shape  # type: ignore[return-value]
 
 

@@ -66,6 +66,18 @@ class Silent(Exception):
     """A formula reads a name whose definition has failed and has been reported already."""
 
 
+def counted(number: int, thing: str) -> str:
+    """ "1 argument", "2 arguments", "no arguments"."""
+    return f"{number or 'no'} {thing}{'' if number == 1 else 's'}"
+
+
+def no_axis(axis: object, rank: int, span: Span | None) -> SpecError:
+    """A tensor of this rank has no such axis."""
+    fix = f"write one from 0 to {rank - 1}" if rank > 1 else "write 0" if rank else "drop `axis`"
+    axes = "no axes" if not rank else "1 axis" if rank == 1 else f"{rank} axes"
+    return refuse(WRONG_ARGUMENTS, f"there is no axis {axis}; the tensor has {axes}", span, fix=fix)
+
+
 def refuse(
     code: Code, message: str, span: Span | None, fix: str = "", label: str = "", why: str = ""
 ) -> SpecError:

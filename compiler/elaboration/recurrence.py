@@ -92,8 +92,12 @@ def _length(
         thing = context.evaluate(parse(section.steps), names, context)
         size = meanings.size_of(thing)
         if size is None or (isinstance(size, int) and size < 0):
-            message = f"the number of steps is known before the run; this is {describe(thing)}"
-            raise refuse(NOT_KNOWN_YET, message, section.steps.span, fix="write a whole number, or a size")
+            open = isinstance(thing, Tensor)
+            told = "known only when the model runs" if open else describe(thing)
+            message = f"the number of steps is a whole number, or a size; this is {told}"
+            raise refuse(
+                NOT_KNOWN_YET, message, section.steps.span, fix="write 100, say, or a name from `sizes:`"
+            )
         lengths.add(size)
     if not lengths:
         fix = "add `over: {u: x}`, or `steps: 100`"

@@ -85,7 +85,8 @@ def apply(
         (result,) = scope.build.emit("ruled", given, {"inputs": len(values)}, [f, rule], span)
     except TypeMismatch as refusal:
         fix = f"write the change of `{map.name}` along {' and '.join(moved)}, linear in that"
-        raise refuse(WRONG_RULE, f"this is no derivative: {refusal}", map.rule.span, fix=fix) from None
+        why = str(refusal).removeprefix("ruled: ")
+        raise refuse(WRONG_RULE, f"this is no derivative: {why}", map.rule.span, fix=fix) from None
     key = (map, tuple(types.values()))
     if key not in scope.tried:
         _check(map, tuple(values), f, rule, scope.contract)
@@ -161,7 +162,7 @@ def _check(map: Formula, names: Sequence[str], f: Graph, rule: Graph, contract: 
                 name, (entry, said, seen) = names[move.argument], found
                 where = f"{name}{_entry(move.place)}" if move.place is not None else f"all of {name}"
                 message = (
-                    f"along {where}, the derivative of `{map.name}`{_entry(entry)} is given as {said:.6g}, "
+                    f"along {where}, the derivative of `{map.name}{_entry(entry)}` is given as {said:.6g}, "
                     f"and differences say {seen:.6g}"
                 )
                 drawn = np.array2string(point[move.argument].ravel()[:4], precision=4, separator=", ")

@@ -18,7 +18,7 @@ from banach.compiler.elaboration.definitions import free_in, in_order, parses
 from banach.compiler.elaboration.parameters import parameter, trainable
 from banach.compiler.elaboration.problem import RECURSIVE, WRONG_KIND, Silent, refuse
 from banach.compiler.elaboration.recurrence import scan
-from banach.compiler.elaboration.things import Broken, Environment, Number, Pending, describe
+from banach.compiler.elaboration.things import Broken, Environment, Number, Pending, Several, describe
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Node, Scalar
@@ -150,7 +150,9 @@ class Sections:
             place = found.method.method.span if found.method else found.key.span
             work[found.key.text] = (lambda found=found: self._solve(found), place)
         for key in [*(key for key, _ in section or ()), *(found.key for found in self.spec.solves)]:
-            self.claim_name(key)
+            if not self.claim_name(key):  # what reads the name keeps silent
+                work.pop(key.text, None)
+                self.names.known[key.text] = Broken()
         for name, (make, span) in work.items():
             self.names.known[name] = self._pending(name, make, span)
 
@@ -183,7 +185,7 @@ class Sections:
                 WRONG_KIND,
                 f"an output is a tensor, not {describe(thing)}",
                 node.span,
-                fix="apply the map, or name a tensor",
+                fix="name each of them" if isinstance(thing, Several) else "apply the map, or name a tensor",
             )
         return self.context.scope.value(thing, place=node.span)
 
@@ -191,9 +193,9 @@ class Sections:
 
     def _pending(self, name: str, make: Callable[[], Any], span: Span) -> Pending:
         """A definition that is worked out when it is first read; what fails is reported at `span`."""
-        return Pending(
-            lambda: self.guarded(make, span), lambda: refuse(RECURSIVE, f"`{name}` needs itself", span)
-        )
+        fix = "what feeds back is one solve, with all that changes among its states"
+        circle = lambda: refuse(RECURSIVE, f"`{name}` needs itself", span, fix=fix)  # noqa: E731
+        return Pending(lambda: self.guarded(make, span), circle)
 
     def attempt(self, work: Callable[[], Any], name: str | None, place: Span) -> Any | None:
         """Does the work and names the result; what fails is kept as a mistake, and its name is broken."""
@@ -222,15 +224,17 @@ class Sections:
             if found not in self.mistakes:
                 self.mistakes.append(found)
 
-    def claim_name(self, key: Scalar, name: str | None = None) -> None:
-        """Gives a name its one meaning: a second is a mistake."""
+    def claim_name(self, key: Scalar, name: str | None = None) -> bool:
+        """Gives a name its one meaning: a second is a mistake. Whether it is the first."""
         name = name or key.text
-        if name in self.first:
+        free = name not in self.first
+        if not free:
             notes = ((self.first[name], "it is first defined here"),)
             self.mistakes.append(
                 Diagnostic(NAME_CLASH, f"`{name}` is defined twice", key.span, fix="rename one", notes=notes)
             )
         self.first.setdefault(name, key.span)
+        return free
 
     def check(self) -> None:
         """SpecError: every mistake, in the order of the text."""

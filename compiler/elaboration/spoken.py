@@ -13,7 +13,7 @@ import numpy as np
 
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
 from banach.compiler.elaboration.things import Extent, Number, Several, Table, Tensor, Truth, Word, describe
 from banach.ir.graph import PRIMITIVES
 from banach.ir.primitive import page
@@ -170,5 +170,5 @@ def _known(thing: Any, name: str, key: str, span: Span) -> Any:
 
 def _axis(value: Any, rank: int, span: Span) -> int:
     if not isinstance(value, int) or not -rank <= value < rank:
-        raise refuse(WRONG_ARGUMENTS, f"there is no axis {value}; the tensor has {rank}", span)
+        raise no_axis(value, rank, span)
     return value - rank if value >= 0 else value

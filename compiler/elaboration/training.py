@@ -16,7 +16,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.datasets import DATA_DO_NOT_FIT, array_of, fitted
 from banach.compiler.elaboration.declarations import LANES
 from banach.compiler.elaboration.optimisers import optimiser
-from banach.compiler.elaboration.problem import refuse
+from banach.compiler.elaboration.problem import counted, refuse
 from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
 from banach.compiler.expression import parse
 from banach.compiler.section import WRONG_FORM
@@ -145,7 +145,7 @@ class Plan:
         """The type of data that are no input of the model, and whether they have one row for each sample."""
         kind = {"f": context.scope.precision, "i": "int64", "b": "bool"}[array.dtype.kind]
         if self.sampled and not array.ndim:
-            raise refuse(DATA_DO_NOT_FIT, f"`{key.text}` is one number, and no list of samples", key.span)
+            raise _no_samples(key.text, key.span)
         return TensorType(kind, array.shape[1:] if self.sampled else array.shape), self.sampled
 
     def check_lengths(self, lanes: Mapping[str, bool]) -> None:
@@ -153,13 +153,13 @@ class Plan:
         rows = {name: given for name, given in self.arrays.items() if lanes.get(name)}
         for name, (array, span) in rows.items():
             if not array.ndim:
-                raise refuse(DATA_DO_NOT_FIT, f"`{name}` is one number, and no list of samples", span)
+                raise _no_samples(name, span)
         if not rows:
             return
         (first, (array, span)), *rest = rows.items()
         for name, (other, place) in rest:
             if len(other) != len(array):
-                message = f"`{name}` has {len(other)} samples, and `{first}` has {len(array)}"
+                message = f"`{name}` has {counted(len(other), 'sample')}, and `{first}` has {len(array)}"
                 fix = "give every sample in each of them"
                 notes = ((span, f"`{first}` is given here"),)
                 raise SpecError([Diagnostic(DATA_DO_NOT_FIT, message, place, fix=fix, notes=notes)])
@@ -218,7 +218,8 @@ class Plan:
         formula = self.section.loss
         thing = context.evaluate(parse(formula), names, context)
         if not arithmetic.is_tensor(thing):
-            raise refuse(NO_LOSS, f"the loss is {describe(thing)}, not a number", formula.span)
+            fix = "apply the map, or take the sum of what there is"
+            raise refuse(NO_LOSS, f"the loss is {describe(thing)}, not a number", formula.span, fix=fix)
         value = context.scope.value(thing, place=formula.span)
         if value.type.shape or not value.type.is_float:
             of = " of one sample" if self.sampled else ""
@@ -230,7 +231,8 @@ class Plan:
             lanes = [bool(marks.get(port.name)) for port in whole.inputs]
             whole, (reached,) = vectorise(whole, lanes, lane)
             if not reached:
-                raise refuse(NOT_REACHED, "the loss depends on no sample of the data", formula.span)
+                fix = "let the loss read an input that has a leading `batch`, or data"
+                raise refuse(NOT_REACHED, "the loss depends on no sample of the data", formula.span, fix=fix)
             whole = _mean(whole, lane)
         used = _read(whole)
         missing = [p for i, p in enumerate(whole.inputs) if i in used and self._lacks(p, parameters)]
@@ -248,6 +250,11 @@ class Plan:
             if name not in kept:
                 fix = "use it in the loss, or take it away"
                 raise refuse(NOT_REACHED, f"the loss does not depend on the data `{name}`", span, fix=fix)
+
+
+def _no_samples(name: str, span: Span) -> SpecError:
+    message = f"`{name}` is one number, and no list of samples"
+    return refuse(DATA_DO_NOT_FIT, message, span, fix="give one row for each sample")
 
 
 def seed_of(node: Node | None) -> int:
@@ -270,7 +277,8 @@ def weighted(key: Scalar, thing: Any, weights: Mapping[str, np.ndarray] | None, 
     array = weights.get(key.text)
     shape = arithmetic.as_array(thing).shape
     if array is None:
-        raise refuse(WRONG_WEIGHTS, f"there is no weight for `{key.text}`", key.span)
+        fix = "give weights that this spec was trained to"
+        raise refuse(WRONG_WEIGHTS, f"there is no weight for `{key.text}`", key.span, fix=fix)
     if array.shape != shape or array.dtype.kind != "f" or not np.all(np.isfinite(array)):
         told = f"{array.dtype}{list(array.shape)}" if np.all(np.isfinite(array)) else "not all finite"
         message = f"the weight for `{key.text}` is {told}, and the spec has real{list(shape)}"
@@ -340,7 +348,8 @@ def _whole(node: Node, what: str, least: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and least <= value < _LARGEST:
         return value
     told = f", not `{node.text}`" if isinstance(node, Scalar) else ""
-    raise refuse(BAD_COUNT, f"the {what} is a whole number from {least} on{told}", node.span)
+    message = f"the {what} is a whole number from {least} on{told}"
+    raise refuse(BAD_COUNT, message, node.span, fix="write 100, say")
 
 
 def _real(node: Scalar) -> float:
@@ -349,4 +358,5 @@ def _real(node: Scalar) -> float:
             return float(node.value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             pass
-    raise refuse(BAD_COUNT, f"the loss to stop at is a number, not `{node.text}`", node.span)
+    message = f"the loss to stop at is a number, not `{node.text}`"
+    raise refuse(BAD_COUNT, message, node.span, fix="write 1e-5, say")

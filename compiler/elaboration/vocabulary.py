@@ -19,7 +19,7 @@ from banach.compiler.elaboration import (
     runtime,
 )
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
 from banach.compiler.elaboration.things import (
     Composed,
     Extent,
@@ -324,14 +324,17 @@ def sizes(things: Arguments, span: Span) -> tuple[Size, ...]:
             found.append(int(thing.value))
         else:
             fix = "write a whole number, or a name from `sizes:`"
-            raise refuse(NOT_KNOWN_YET, f"a size is wanted here, not {describe(thing)}", span, fix=fix)
+            open = isinstance(thing, Tensor)
+            told = "what is known only when the model runs" if open else describe(thing)
+            raise refuse(NOT_KNOWN_YET, f"a size is wanted here, not {told}", span, fix=fix)
     return tuple(found)
 
 
 def _fixed(thing: Any, span: Span) -> int:
     (size,) = sizes([thing], span)
     if not isinstance(size, int):
-        raise refuse(NOT_KNOWN_YET, f"the size {size} is known only when the model runs", span)
+        fix = f"give `{size}` a number under `sizes:`"
+        raise refuse(NOT_KNOWN_YET, f"the size {size} is known only when the model runs", span, fix=fix)
     return size
 
 
@@ -357,7 +360,7 @@ def _axes(rank: int, keywords: Keywords, span: Span) -> tuple[int, ...]:
     axis = keywords["axis"]
     number = int(axis.value) if isinstance(axis, Number) and axis.value.denominator == 1 else None
     if number is None or not -rank <= number < rank:
-        raise refuse(WRONG_ARGUMENTS, f"there is no such axis; the tensor has {rank}", span)
+        raise no_axis("that" if number is None else number, rank, span)
     return (number - rank if number >= 0 else number,)
 
 
@@ -376,7 +379,9 @@ def _extremum(name: str, arguments: Arguments, keywords: Keywords, context: Cont
         most = _reduced("reduce_max", opposite, keywords, context, span)
         return arithmetic.apply("negate", [most], context.scope, span)
     if keywords:
-        raise refuse(WRONG_ARGUMENTS, f"`axis` goes with one tensor, not with {len(things)}", span)
+        raise refuse(
+            WRONG_ARGUMENTS, f"`axis` goes with one tensor, not with {len(things)}", span, fix="drop it"
+        )
     exact = [thing.value for thing in things if isinstance(thing, Number)]
     if len(exact) == len(things):
         return Number(max(exact) if name == "maximum" else min(exact))

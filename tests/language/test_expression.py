@@ -180,7 +180,7 @@ FIXES = {
     "f(a=1, a=2)": ("B126", 7, "give it once"),
     "x''": ("B128", 2, "write the prime once, behind the name of a state"),
     "f(x)'": ("B128", 4, "write the prime once, behind the name of a state"),
-    "a + 'b": ("B129", 4, "close it with '"),
+    "a + 'b": ("B129", 4, "close it with `'`"),
     "a $ b": ("B122", 2, "delete it"),
     "a ½": ("B122", 2, "delete it"),
     "a * 1e999": ("B116", 4, "write a number that a float can hold, or put it in quotes if it is a text"),

@@ -143,17 +143,17 @@ outputs:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ("sin(x) * dx", "along x[0], the derivative of `F`[0] is given as"),
-        ("1.001 * cos(x) * dx", "the derivative of `F`[0] is given as"),
-        ("-cos(x) * dx", "the derivative of `F`"),
-        ("cos(x) * dx + [0, 0, 0.001] * dx", "along x[2], the derivative of `F`[2] is given as"),
+        ("sin(x) * dx", "along x[0], the derivative of `F[0]` is given as"),
+        ("1.001 * cos(x) * dx", "the derivative of `F[0]` is given as"),
+        ("-cos(x) * dx", "the derivative of `F[0]`"),
+        ("cos(x) * dx + [0, 0, 0.001] * dx", "along x[2], the derivative of `F[2]` is given as"),
         ("cos(x)", "this is no derivative"),
         ("cos(x) * dx + 0.00001", "this is no derivative"),
         ("cos(x) * dx**2", "this is no derivative"),
         ("cos(x) * abs(dx)", "this is no derivative"),
         ("sum(cos(x) * dx)", "gives float64[3], and its derivative float64"),
         ("cos(x) * dy", "there is nothing called `dy`"),
-        ("dx * sqrt(x) / sqrt(x) * cos(x)", "the derivative of `F`"),  # nan where the map is fine
+        ("dx * sqrt(x) / sqrt(x) * cos(x)", "the derivative of `F[0]`"),  # nan where the map is fine
         ("(cos(x) * dx, dx)", "one tensor"),
     ],
 )

@@ -86,7 +86,7 @@ outputs: {noise: s.noise, same: s.same}
         ("top(x)", "needs `size=`"),
         ("cumsum(x, axis=3)", "there is no axis 3"),
         ("top(x, size=x)", "known only when the model runs"),
-        ("solve(A, [1, 2])", "solve"),
+        ("solve(A, [1, 2])", "make no system of equations"),
         ("softmx(x)", "there is nothing called `softmx`"),
     ],
 )
