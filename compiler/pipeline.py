@@ -213,16 +213,11 @@ class TrainStep:
 
     def __init__(self, model: Model):
         if model._task is None:
-            message = "this spec has no section `train:`"
-            raise SpecError(
-                [
-                    Diagnostic(
-                        training.NOT_TRAINABLE,
-                        message,
-                        fix="add `train:`, with `loss`, `data`, `method` and `steps`",
-                    )
-                ]
+            message, fix = (
+                "this spec has no section `train:`",
+                "add `train:`: a loss, data, a method and steps",
             )
+            raise SpecError([Diagnostic(training.NOT_TRAINABLE, message, fix=fix)])
         self.model, self.task = model, model._task
         self.step = training.step(self.task)
 
