@@ -8,7 +8,7 @@ from banach.compiler.elaboration import arithmetic, formulas, updates
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import count, derivative, positive, stop_rule
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
-from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
+from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
 from banach.compiler.expression import parse
 from banach.compiler.section import MISSING_KEY, unknown_key
