@@ -41,6 +41,7 @@ class _PageSection(Section):
     facts: Mapping | None = None
     example: Scalar | None = None
     domain: Scalar | None = None  # the type of what the example is applied to, real[3] if nothing is said
+    within: Scalar | None = None  # where a function has a value: `x > 0`; everywhere if nothing is said
     beyond: Mapping | None = None
 
 

@@ -372,5 +372,6 @@ WORDS: dict[str, Callable[..., Any]] = {
     "sum_of_sizes": tables.sum_of_sizes,
     "dominance": tables.dominance,
     "row_sums": tables.row_sums,
+    "tight": tables.tight,
     "monotone": monotone,
 }

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from banach.ir.exact import Interval, round_float
 from banach.ir.span import Span
 
 ANYTHING = q.Quantity(Interval.between(0, math.inf), ["unknown", "no bound"])
+_MOST_EXACT = 1 << 14  # entries of a matrix whose products are worked out in fractions
 
 
 def hull(low: q.Quantity, high: q.Quantity) -> q.Quantity:
@@ -68,6 +70,18 @@ def dominance(thing: Any, context: Context, span: Span | None) -> q.Quantity:
         sizes = [abs(Fraction(float(x))) for x in row]
         worst = max(worst, (sum(sizes, Fraction(0)) - sizes[i]) / sizes[i])
     return q.number(worst)
+
+
+def tight(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """The number c with A Aᵀ = c I, exactly, of a known matrix; no bound if there is none."""
+    array = entries_stored(thing, context) if arithmetic.is_matrix(thing) else None
+    if array is None or array.size > _MOST_EXACT:
+        return ANYTHING
+    rows = [[Fraction(float(x)) for x in row] for row in array]
+    gram = [[sum(map(mul, a, b), Fraction(0)) for b in rows] for a in rows]
+    squares = {gram[i][i] for i in range(len(rows))}
+    apart = any(gram[i][j] for i in range(len(rows)) for j in range(i))
+    return ANYTHING if apart or len(squares) != 1 else q.number(squares.pop())
 
 
 def row_sums(thing: Any, context: Context, span: Span | None) -> q.Quantity:

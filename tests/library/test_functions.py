@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 import banach
 from banach.compiler import library
@@ -27,14 +28,34 @@ outputs:
 """
 PAGES = [pytest.param(page, id=page.name) for page in library.pages("function")]
 VALUED = [p for p in PAGES if "value" in p.values[0].formulas]
-POSITIVE = ("poisson",)  # these have a value at positive x only
+POSITIVE = [p.values[0].name for p in PAGES if p.values[0].section.within]  # a value at positive x only
 PROXIMAL = [p for p in PAGES if "prox" in p.values[0].formulas]
+NORMAL = np.array([1, -2, 0.5])
+SETS = {  # by how much a point is outside of the set that the example's indicator stands for
+    "affine": lambda x: np.abs(np.array([[2, 1, 0], [0, 1, 1]]) @ x - [1, -2]).max(),
+    "ball": lambda x: np.linalg.norm(x) - 0.7,
+    "box": lambda x: max(-0.5 - x.min(), x.max() - 0.7),
+    "conjugate": lambda x: np.abs(x).max() - 0.7,  # of 0.7 Σ|x_i|
+    "halfspace": lambda x: NORMAL @ x - 0.3,
+    "hyperslab": lambda x: max(NORMAL @ x - 0.3, -0.2 - NORMAL @ x),
+    "l1_ball": lambda x: np.abs(x).sum() - 1.5,
+    "l21_ball": lambda x: np.linalg.norm(x.reshape(2, 3), axis=1).max() - 0.7,
+    "nonnegative": lambda x: -x.min(),
+    "origin": lambda x: np.abs(x).max(),
+    "psd_cone": lambda x: max(
+        -np.linalg.eigvalsh(x.reshape(3, 3) + x.reshape(3, 3).T)[0],
+        np.abs(x.reshape(3, 3) - x.reshape(3, 3).T).max(),
+    ),
+    "second_order_cone": lambda x: np.linalg.norm(x[:-1]) - x[-1],
+    "simplex": lambda x: max(abs(x.sum() - 1.5), -x.min()),
+}
+INDICATORS = [p for p in PROXIMAL if "value" not in p.values[0].formulas]
 
 
 class Probe:
     """A page's example as numpy functions, and its facts as numbers."""
 
-    def __init__(self, page: library.Page):
+    def __init__(self, page: library.Page, example: str = ""):
         assert page.section.example is not None, "a function's page shows one example"
         self.page = page
         outputs = {"same": "x + t"}
@@ -44,7 +65,7 @@ class Probe:
         if "prox" in page.formulas:
             outputs["prox"] = "prox(f, t)(x)"
         text = "\n  ".join(f"{name}: {formula}" for name, formula in outputs.items())
-        example = page.section.example.text
+        example = example or page.section.example.text
         self.model = banach.loads(SPEC.format(example=example, outputs=text, domain=domain))
         self.artifact = self.model.compile(to="oracle")
         self.shape = self.model.elaborated.graph.inputs[0].type.shape
@@ -123,6 +144,35 @@ def test_the_proximal_map_minimises(page: library.Page, t: float) -> None:
         assert (p - r) @ (p - r) <= (p - r) @ (x - y) + 1e-9
 
 
+@pytest.mark.parametrize("page", INDICATORS)
+def test_an_indicator_projects_on_its_set(page: library.Page) -> None:
+    """Images lie in the set, points of the set stay, and no other point of it is nearer."""
+    probe, outside = Probe(page), SETS[page.name]
+    xs = probe.points(60)
+    images = [probe("prox", x, 0.6) for x in xs]
+    assert max(outside(p) for p in images) <= 1e-9
+    for x in 0.3 * np.vstack([xs, np.abs(xs)]):
+        if outside(x) <= 0:
+            np.testing.assert_allclose(probe("prox", x, 0.6), x, atol=1e-12)
+            assert all(np.linalg.norm(y - p) <= np.linalg.norm(y - x) + 1e-9 for y, p in zip(xs, images))
+
+
+@pytest.mark.parametrize("page", [p for p in VALUED if p in PROXIMAL])
+def test_no_search_finds_a_better_point_than_the_proximal_map(page: library.Page) -> None:
+    probe, t = Probe(page), 0.8
+    for x in probe.points(2, seed=7):
+        p = probe("prox", x, t)
+
+        def cost(u: np.ndarray, x: np.ndarray = x) -> float:
+            if page.name in POSITIVE and u.min() <= 0:
+                return np.inf
+            return float(probe("value", u)[0] + np.sum((u - x) ** 2) / (2 * t))
+
+        options = {"maxfev": 400, "initial_simplex": x + np.vstack([0 * x, 0.5 * np.eye(x.size)])}
+        found = minimize(cost, x, method="Nelder-Mead", options=options)
+        assert cost(p) <= found.fun + 1e-10 * (1 + abs(found.fun))
+
+
 @pytest.mark.parametrize("page", PROXIMAL)
 def test_displacement_holds(page: library.Page) -> None:
     probe = Probe(page)
@@ -132,3 +182,20 @@ def test_displacement_holds(page: library.Page) -> None:
     for t in (0.1, 1.0, 5.0):
         for x in probe.points(30):
             assert np.linalg.norm(probe("prox", x, t) - x) <= t * float(bound.hi) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "square", "holds"),
+    [
+        ("[[1, 1, 0, 0], [0, 0, 1, -1]]", "2", True),
+        ("[[1, 1, 0, 0], [0, 0, 1, -1]]", "2.000001", None),
+        ("[[1, 1, 0, 0], [0, 0, 1, -1.000001]]", "2", None),
+        ("[[1, 1, 0, 0], [0, 1, 1, 0]]", "2", None),
+        ("[[1, 1, 0, 0], [0, 0, 1, -1]]", "-2", None),
+    ],
+)
+def test_precompose_asks_for_orthogonal_rows_of_one_length(
+    matrix: str, square: str, holds: bool | None
+) -> None:
+    probe = Probe(library.find("precompose"), f"precompose(l1(0.7), {matrix}, {square})")
+    assert probe.fact("convex") is holds
