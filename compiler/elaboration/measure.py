@@ -78,8 +78,8 @@ def _meaning(node: syntax.Node, names: Environment, context: Context) -> Meaning
         case syntax.Name(id, span):
             if id in ("inf", "∞"):
                 return q.Quantity(_BEYOND, ["inf"])
-            if id in ("true", "false"):
-                return id == "true"
+            if id in ("true", "false", "unknown"):
+                return None if id == "unknown" else id == "true"
             if id == "entries":
                 return constants.entries(context)
             found = names.find(id)
@@ -97,7 +97,8 @@ def _meaning(node: syntax.Node, names: Environment, context: Context) -> Meaning
         case syntax.Conditional(condition, then, otherwise):
             holds = judge(condition, names, context).holds
             if holds is None:
-                return constants.ANYTHING
+                number = isinstance(_meaning(then, names, context), q.Quantity)
+                return constants.ANYTHING if number else None
             return _meaning(then if holds else otherwise, names, context)
         case syntax.Call(syntax.Name(word), arguments):
             return _word(word, arguments, names, context, node.span)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.polynomial.chebyshev import chebroots
 
 import banach
 from banach.compiler import library
@@ -20,6 +21,16 @@ scan:
 outputs: {{values: s.value}}
 """
 K = np.arange(60)
+
+
+def silver(order: int) -> np.ndarray:
+    """By the recursion of Altschuler and Parrilo: h ← (h, 1 + (1 + √2)^j, h)."""
+    if not order:
+        return np.array([np.sqrt(2)])
+    half = silver(order - 1)
+    return np.concatenate([half, [1 + (1 + np.sqrt(2)) ** (order - 1)], half])
+
+
 VALUES = {
     "fixed": 0.3 + 0 * K,
     "polynomial": 0.3 * (K + 1.0) ** -0.75,
@@ -27,6 +38,22 @@ VALUES = {
     "cosine": np.where(K < 20, 0.2 + 0.1 * np.cos(np.pi * K / 20), 0.1),
     "warmup": 0.3 * 0.9**K * np.minimum((K + 1) / 5, 1),
     "staircase": 0.3 * 0.5 ** (K // 10),
+    "anchor": 1 / np.arange(2, 62),
+    "bounded": np.clip(0.3 * 0.9**K, 0.05, 0.2),
+    "chebyshev_steps": np.tile(1 / (5 + 4 * np.sort(chebroots([0] * 8 + [1]))[::-1]), 8)[:60],
+    "continuation": np.maximum(0.3 * 0.9**K, 0.02),
+    "cosine_restarts": 0.2 + 0.1 * np.cos(np.pi * (K % 16) / 16),
+    "delayed": 0.3 * 0.9 ** np.maximum(K - 5, 0),
+    "inverse_square_root": np.concatenate([0.3 * np.arange(1, 9) * 8**-1.5, 0.3 / np.sqrt(np.arange(9, 61))]),
+    "inverse_time": 0.3 / np.linspace(1, 1 + 59 / 4, 60),
+    "linear_decay": np.interp(K, [0, 20], [0.3, 0.1]),
+    "nesterov_momentum": 1 - 3 / np.arange(3, 63),
+    "piecewise": np.repeat([0.3, 0.1, 0.02], [10, 20, 30]),
+    "polyak_momentum": np.full(60, (2 / 3) ** 2),
+    "product": 0.3 * (K + 1.0) ** -0.75 * 0.9**K,
+    "silver": 0.3 * silver(6)[:60],
+    "strongly_convex_momentum": np.full(60, 2 / 3),
+    "triangular": np.interp(K % 16, [0, 8, 16], [0.1, 0.3, 0.1]),
 }
 PAGES = [pytest.param(page, id=page.name) for page in library.pages("schedule")]
 
@@ -54,7 +81,9 @@ def test_what_it_says_of_itself_is_so(page: library.Page) -> None:
     if fact(example, "nonincreasing"):
         assert np.all(np.diff(found) <= 0)
     if fact(example, "vanishing"):
-        assert abs(found[-1]) < abs(found[0]) / 100
+        assert abs(found[-1]) < abs(found).max() / 20
+    if fact(example, "vanishing") is False:
+        assert abs(found[2000:]).max() > 0.05 * abs(found).max()
     if fact(example, "summable"):
         assert np.abs(found[2000:]).sum() < 0.1 * np.abs(found[:2000]).sum()
 
@@ -72,6 +101,15 @@ def test_what_it_says_of_itself_is_so(page: library.Page) -> None:
         ("warmup(fixed(1), 5)", "vanishing", False),
         ("warmup(fixed(1), 5)", "nonincreasing", None),
         ("cosine(1, 0, 10)", "summable", True),
+        ("linear_decay(1, 0.01, 10)", "vanishing", False),
+        ("inverse_time(1, 0)", "vanishing", False),
+        ("inverse_time(1, 0.1)", "summable", False),
+        ("anchor()", "summable", False),
+        ("continuation(1, 0.1, 0.9)", "vanishing", False),
+        ("product(polynomial(1, 0.51), polynomial(1, 0.51))", "summable", True),
+        ("product(polynomial(1, 0.5), polynomial(1, 0.51))", "summable", None),
+        ("bounded(fixed(1), -1, 1)", "positive", None),
+        ("delayed(warmup(fixed(1), 5), 3)", "nonincreasing", None),
     ],
 )
 def test_facts_at_their_edges(example: str, name: str, holds: bool | None) -> None:
