@@ -355,6 +355,18 @@ def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
     return context.fact("monotone", map, context, span)
 
 
+def monotonicity(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """The largest m with ⟨A x, x⟩ >= m‖x‖²: the least eigenvalue of the symmetric part of a known matrix."""
+    map = maps.as_map(thing, span)
+    if not isinstance(map, Matrix) or not isinstance(map.matrix, Table):
+        return q.unknown("the monotonicity of this map")
+    array = stored(map.matrix, context.scope.precision)
+    if array.shape[0] != array.shape[1]:
+        return q.unknown("the monotonicity of a map between two spaces")
+    least = -norms.logarithmic_norm(-array)
+    return q.Quantity(least, ["between", str(least.lo), str(least.hi)])
+
+
 WORDS: dict[str, Callable[..., Any]] = {
     "lipschitz": lipschitz,
     "norm": lipschitz,
@@ -374,4 +386,5 @@ WORDS: dict[str, Callable[..., Any]] = {
     "row_sums": tables.row_sums,
     "tight": tables.tight,
     "monotone": monotone,
+    "monotonicity": monotonicity,
 }

@@ -99,7 +99,7 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     for name, value in zip(start, found):
         if name in step[0].reports:
             scope.report(name, value)
-    names = recipe.names.inner({name: Tensor(v, name) for name, v in zip(start, found)})
+    names = _names(recipe, {name: Tensor(v, name) for name, v in zip(start, found)}, context)
     result = context.evaluate(recipe.returns, names, context)
     unknown = next(iter(types.values()))
     held = tuple(outer for _, outer in captures)

@@ -3,6 +3,7 @@
 Every function below with a docstring is a word. `arguments` are things, `keywords` things by name.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -212,9 +213,15 @@ def _transpose(arguments: Arguments, keywords: Keywords, context: Context, span:
 
 @word("reshape(x, n, ...)", 1, 8)
 def _reshape(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    """The same entries under another shape."""
-    given = maps.as_tensors(arguments[:1], span)
-    return arithmetic.apply("reshape", given, context.scope, span, shape=sizes(arguments[1:], span))
+    """The same entries under another shape, of which one size may be -1: whatever is left for it."""
+    (x,) = maps.as_tensors(arguments[:1], span)
+    left = [isinstance(size, Number) and size.value == -1 for size in arguments[1:]]
+    shape = sizes([maps.ONE if rest else size for rest, size in zip(left, arguments[1:])], span)
+    if any(left):
+        entries, told = (math.prod(part) for part in (arithmetic.type_of(x, context.scope).shape, shape))
+        rest = context.scope.contract.simplify(entries // told) if told != 0 else 0
+        shape = tuple(rest if unsaid else size for unsaid, size in zip(left, shape))
+    return arithmetic.apply("reshape", [x], context.scope, span, shape=shape)
 
 
 @word("shape(x)", 1, 1)

@@ -1,4 +1,7 @@
-"""Every solver's page: its example is proved and runs alike; beyond its bounds nothing is proved."""
+"""Every solver's page: its example is proved and runs alike; beyond its bounds nothing is proved.
+
+A page without theorems claims nothing, and its example runs alike all the same.
+"""
 
 import re
 from itertools import pairwise
@@ -28,7 +31,7 @@ def test_the_example_is_proved_and_runs_alike(page: library.Page) -> None:
     report = model.check()
     assert report.ok, str(report)
     certificate = report.certificates["x"]
-    assert certificate.verdict == "proved"
+    assert certificate.verdict == ("proved" if page.theorems else "unknown")
     oracle = model.compile(to="oracle").run()
     assert oracle["x.status"] == 0
     if certificate.iterations is not None:
