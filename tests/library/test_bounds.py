@@ -136,13 +136,21 @@ operators:
   T(x): tanh(W @ x) + [3, -2, 1, 0, 5]
 solve:
   x:
-    {{method: anderson(T), slack: {slack}, accept: 0.5, start: zeros(5), stop: {{residual: 1e-9, most: 9}}}}""",
+    method: anderson(T)
+    slack: {slack}
+    accept: 0.5
+    start: zeros(5)
+    stop: {{residual: 1e-14, most: 100}}""",
         "lbfgs": f"""
 operators:
   f: logistic({D.tolist()}, [1, -1, 1, 1]) + ridge(1)
 solve:
   x:
-    {{method: lbfgs(f), slack: {slack}, accept: 0.5, start: ones(4), stop: {{residual: 1e-14, most: 99}}}}""",
+    method: lbfgs(f)
+    slack: {slack}
+    accept: 0.5
+    start: ones(4)
+    stop: {{residual: 1e-14, most: 100}}""",
     }
     for text in texts.values():
         model = banach.loads(f"banach: 1\nprecision: float64\n{text}\noutputs: {{x: x}}\n")
