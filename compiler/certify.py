@@ -356,7 +356,8 @@ def _of_gradient(names: Environment, claim: Claim) -> q.Quantity | None:
                 found = constants.lipschitz(known(thing), claim.context, None)
             except SpecError:
                 return None
-            return found if not found.unit else None
+            bounded = not found.unit and not isinstance(found.interval.hi, float)
+            return found if bounded else None
     return None
 
 

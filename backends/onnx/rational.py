@@ -119,7 +119,10 @@ def root(x: End, upwards: bool) -> End:
 
 
 def _hull(a: Number, b: Number) -> Number:
-    return Number(min(a.lo, b.lo), max(a.hi, b.hi), _common(a, b))
+    """A number that is at least a and at most b: an end that was not checked says nothing of the other."""
+    if b.hi < a.lo:
+        raise Refused("a number between two ends of which the lower is the larger")
+    return Number(a.lo, b.hi, _common(a, b))
 
 
 UNARY: dict[str, Callable[[Number], Number]] = {

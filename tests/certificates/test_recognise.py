@@ -10,6 +10,7 @@ from banach.compiler.expression import parse_text, to_text
 from banach.compiler.syntax import Call
 from banach.ir.span import Span
 
+MOST_STATES = 5  # more are not matched, since every order of them would be tried
 PAGES = [p for p in library.pages("solver") if p.section.example]
 
 
@@ -26,8 +27,9 @@ def written_out(page: library.Page) -> str:
     section = page.section
     options = {key.text: value.text for key, value in section.options or ()}
     words = {name: to_text(node) for name, node in zip(page.parameters, call.arguments)}
-    words |= {"start": start.group(1)}
-    words |= {name: f"({_replaced(text, words)})" for name, text in options.items()}
+    words |= {"start": start.group(1).strip('"')}
+    for name, default in options.items():  # a default may speak of an option before it
+        words |= {name: f"({_replaced(default, words)})"}
     states = [key.text for key, _ in section.state]
     renamed = {name: f"state_{name}" for name in states}
     lines = ["    state:"]
@@ -35,17 +37,17 @@ def written_out(page: library.Page) -> str:
     if page.where:
         lines += ["    where:"]
         lines += [
-            f"      w_{name}: {_replaced(to_text(node), _all(page, words, renamed))}"
+            f'      w_{name}: "{_replaced(to_text(node), _all(page, words, renamed))}"'
             for name, node in page.where
         ]
     lines += ["    next:"]
     lines += [
-        f"      {renamed[k.text]}: {_replaced(v.text, _all(page, words, renamed))}" for k, v in section.next
+        f'      {renamed[k.text]}: "{_replaced(v.text, _all(page, words, renamed))}"' for k, v in section.next
     ]
     residual = _replaced(section.residual.text, _all(page, words, renamed))
     scale = f" * {_replaced(section.scale.text, _all(page, words, renamed))}" if section.scale else ""
     lines += [f'    stop: {{residual: "{residual} <= {stop.group(1)}{scale}", most: {stop.group(2)}}}']
-    lines += [f"    returns: {_replaced(section.returns.text, _all(page, words, renamed))}"]
+    lines += [f'    returns: "{_replaced(section.returns.text, _all(page, words, renamed))}"']
     head, _, tail = text.partition("solve:\n  x:\n")
     return head + "solve:\n  x:\n" + "\n".join(lines) + "\n" + tail[tail.index("outputs:") :]
 
@@ -64,7 +66,10 @@ def _replaced(text: str, words: dict[str, str]) -> str:
 def test_a_page_written_out_gets_its_verdict(page: library.Page) -> None:
     by_name = banach.loads(page.section.example.text).check().certificates["x"]
     written = banach.loads(written_out(page)).check().certificates["x"]
-    assert (written.verdict, written.iterations) == ("proved", by_name.iterations)
+    if len(page.section.state) > MOST_STATES or any(":]" in node.text for _, node in page.section.next):
+        assert written.verdict == "unknown"  # a memory is cut by slices, which are not matched
+        return
+    assert (written.verdict, written.iterations) == (by_name.verdict, by_name.iterations)
     if page.name not in ("gradient_descent", "richardson", "proximal_point", "krasnoselskii_mann"):
         assert written.theorem == by_name.theorem  # those of one state may be proved as contractions too
 
