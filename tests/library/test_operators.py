@@ -123,7 +123,7 @@ outputs: {{y: K(x)}}
 
 
 def bound(model: banach.Model) -> float:
-    scope = formulas.context(model.elaborated.scope).about(model.elaborated.graph.inputs[0].type)
+    scope = nested.context(model.elaborated.scope).about(model.elaborated.graph.inputs[0].type)
     return float(constants.lipschitz(model.elaborated.names.find("K"), scope, None).interval.hi)
 
 
@@ -183,7 +183,7 @@ outputs: {y: s}
 @pytest.mark.parametrize("example", ["kron(F, [[1, 0], [0, 2]])", "rk4(F, 0.1)", "residual(F, 0.1)"])
 def test_what_is_made_of_a_nonlinear_map_is_not_linear(example: str) -> None:
     elaborated = compiled(f"F(x): sin(x)\n  L: {example}\n  K: I").elaborated
-    scope = formulas.context(elaborated.scope).about(elaborated.graph.inputs[0].type)
+    scope = nested.context(elaborated.scope).about(elaborated.graph.inputs[0].type)
     assert constants.linear(elaborated.names.find("L"), scope, None) is None
 
 
