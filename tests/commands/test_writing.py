@@ -15,7 +15,9 @@ SOLVERS = {page.name: page for page in library.pages("solver") if page.section.e
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_a_new_spec_is_proved_where_there_is_a_theorem(solver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_spec_is_proved_where_there_is_a_theorem(
+    solver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["new", "mine", "--like", solver]) == 0
     text = (tmp_path / "mine.yaml").read_text("utf-8")
