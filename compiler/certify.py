@@ -98,24 +98,27 @@ def _weakness(certificate: Certificate) -> tuple[float, ...]:
 
 
 def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) -> Iterable[Diagnostic]:
-    """What `require:` asks for and the certificates do not give."""
+    """What is required and the certificates do not give."""
     verdicts = {certificate.solve: certificate for certificate in certificates}
-    for key, node in elaborated.spec.head.require or ():
-        certificate = verdicts.get(key.text)
+    for required in elaborated.required:
+        certificate, word = verdicts.get(required.solve), required.word
         if certificate is None:
-            near = suggest(key.text, verdicts)
+            near = suggest(required.solve, verdicts)
             fix = f"write `{near}`" if near else f"the solves are: {', '.join(verdicts) or 'none'}"
-            yield Diagnostic(BAD_REQUIREMENT, f"there is no solve `{key.text}`", key.span, fix=fix)
-        elif not isinstance(node, Scalar) or node.text != "converges":
-            yield Diagnostic(BAD_REQUIREMENT, "this cannot be required", node.span, fix="write `converges`")
+            message = f"there is no solve `{required.solve}`"
+            yield Diagnostic(BAD_REQUIREMENT, message, required.place, fix=fix)
+        elif not isinstance(word, Scalar) or word.text != "converges":
+            yield Diagnostic(BAD_REQUIREMENT, "this cannot be required", word.span, fix="write `converges`")
         elif certificate.verdict == UNKNOWN:
-            message = f"that `{key.text}` converges could not be shown"
+            message = f"that `{required.solve}` converges could not be shown"
             fix = (
                 f"use {certificate.nearest}"
                 if certificate.nearest
                 else "see `banach check -v`, or drop the requirement"
             )
-            yield Diagnostic(NOT_SHOWN, message, node.span, why=certificate.missing or "", fix=fix)
+            place = required.place if required.notes else word.span
+            why = certificate.missing or ""
+            yield Diagnostic(NOT_SHOWN, message, place, why=why, fix=fix, notes=required.notes)
 
 
 def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:

@@ -8,6 +8,7 @@ from pathlib import Path
 from banach.compiler.elaboration import nested, training
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import BAD_TYPE, LANES, size, type_formula, type_of
+from banach.compiler.elaboration.included import Requirement, requirements
 from banach.compiler.elaboration.problem import UNKNOWN_NAME
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.sections import Sections, Stage, Weights
@@ -38,6 +39,7 @@ class Elaborated:
     lanes: bool
     names: Environment
     scope: Scope
+    required: tuple[Requirement, ...] = ()
     trainable: Table[str, Span] = field(default_factory=dict)
     task: training.Task | None = None
 
@@ -89,7 +91,8 @@ class _Elaborator:
         if any(self.lanes):
             marks = [*self.lanes, *[False] * (len(graph.inputs) - len(self.lanes))]
             graph, _ = vectorise(graph, marks, self._lane())
-        made = self.precision, any(self.lanes), self.names, self.scope, sections.trainable, task
+        required = *requirements(self.spec), *self.context.required
+        made = self.precision, any(self.lanes), self.names, self.scope, required, sections.trainable, task
         return Elaborated(self.spec, graph, (*sections.claims, *self.context.claims), *made)
 
     def _sizes(self, section: Mapping | None) -> None:

@@ -245,7 +245,7 @@ class _Parser:
                     raise self.fault(BAD_ARGUMENT, f"`{token.text}=` is given twice", "give it once")
                 self.position += 2
                 value = self.expression()
-                keywords[token.text] = _file_name(value) if token.text == "file" else value
+                keywords[token.text] = _text(value) if token.text in _TEXTS else value
             elif keywords:
                 message = "an argument by position stands behind one by name"
                 raise self.fault(BAD_ARGUMENT, message, "put it before those by name, or give it a name")
@@ -364,10 +364,23 @@ class _Parser:
         return SpecError([Diagnostic(UNBALANCED, message, span, fix=f"write `{closer}`", notes=(note,))])
 
 
-def _file_name(node: Node) -> Node:
-    """Behind `file=` a name with dots is a text, and reads nothing: denoiser.onnx."""
-    parts, base = [], node
-    while isinstance(base, Attribute):
-        parts.append(base.name)
-        base = base.base
-    return Text(".".join([base.id, *reversed(parts)]), node.span) if isinstance(base, Name) else node
+_TEXTS = ("file", "output", "wrt")  # behind these a name is a text, and reads nothing: file=parts/layer.yaml
+
+
+def _text(node: Node) -> Node:
+    """Names with dots and strokes between them as one text; anything else as it is."""
+    written = _written(node)
+    return node if written is None else Text(written, node.span)
+
+
+def _written(node: Node) -> str | None:
+    match node:
+        case Name(id):
+            return id
+        case Attribute(base, name):
+            left, mark, right = _written(base), ".", name
+        case Binary("/", base, last):
+            left, mark, right = _written(base), "/", _written(last)
+        case _:
+            return None
+    return None if left is None or right is None else f"{left}{mark}{right}"

@@ -18,7 +18,8 @@ class Context:
     """Where operations go (`scope`), and the type of the unknown of the solve around, if any (`domain`).
 
     `evaluate` and `apply` are those of formulas.py, `fact` that of measure.py, `iterate` that of nested.py,
-    handed down so that lower modules can call them. `claims` gathers the solves inside maps.
+    handed down so that lower modules can call them. `claims` gathers the solves inside maps, `required` what
+    included specs require.
     """
 
     scope: Scope
@@ -33,6 +34,8 @@ class Context:
     )
     assumed: Assumptions = field(default_factory=Assumptions)
     claims: list[Any] = field(default_factory=list)
+    required: list[Any] = field(default_factory=list)
+    including: tuple[Path, ...] = ()  # the files that are being worked out, outermost first
 
     def within(self, scope: Scope) -> "Context":
         """The same, with operations going elsewhere."""

@@ -7,7 +7,7 @@ from typing import Any
 from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic, derivation, networks, rule
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, counted, refuse
+from banach.compiler.elaboration.problem import TOO_MANY_MAPS, WRONG_ARGUMENTS, WRONG_KIND, counted, refuse
 from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import (
     Adjoint,
@@ -17,6 +17,7 @@ from banach.compiler.elaboration.things import (
     Gradient,
     GradientIn,
     Identity,
+    Included,
     Jacobian,
     Map,
     Matrix,
@@ -35,6 +36,7 @@ from banach.compiler.elaboration.things import (
 from banach.ir.span import Span
 
 ONE = Number(Fraction(1))
+MOST_APPLICATIONS = 50_000  # in one model; it takes some seconds
 
 
 def as_map(thing: Any, span: Span | None) -> Map:
@@ -122,6 +124,8 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
         return derivation.apply(map, arguments, context, span)
     if isinstance(map, Network):
         return networks.apply(map, arguments, context, span)
+    if isinstance(map, Included):
+        return map.work(arguments, context, span)
     if len(arguments) != 1:
         raise refuse(
             WRONG_ARGUMENTS, f"this map takes one argument, not {len(arguments)}", span, fix="write `F(x)`"
@@ -177,7 +181,17 @@ def transpose(matrix: Any, context: Context, span: Span | None) -> Any:
     return arithmetic.apply("transpose", [matrix], context.scope, span, permutation=(-1, -2))
 
 
+def count_application(context: Context, span: Span | None, weight: int = 1) -> None:
+    """Keeps count of what is worked out, weighed by how long that takes. SpecError: it is too much."""
+    context.scope.applied[0] += weight
+    if context.scope.applied[0] > MOST_APPLICATIONS:
+        message = f"maps are applied more than {MOST_APPLICATIONS:,} times"
+        fix = "use a `scan` for steps, and `where:` for what is read twice"
+        raise refuse(TOO_MANY_MAPS, message, span, fix=fix)
+
+
 def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:
+    count_application(context, span)
     if len(arguments) != len(map.parameters):
         message = f"`{map.name}` takes {counted(len(map.parameters), 'argument')}, not {len(arguments)}"
         fix = f"write `{map.name}({', '.join(map.parameters)})`, or `_` for one that is left open"

@@ -14,6 +14,18 @@ UNKNOWN_NAME = Code(
 `banach list` shows the names of the library.
 """,
 )
+TOO_MANY_MAPS = Code(
+    "B214",
+    "too-many-applications",
+    """Maps are applied so often that no graph can hold them all: a formula is worked out at every place where
+it is applied, so maps that each apply the one before twice double with every floor.
+
+    wrong    f9(x): f8(x) + f8(x)
+    right    f9(x): 2 * f8(x)
+
+An iteration belongs into a `scan` or a `solve`, whose step is there once.
+""",
+)
 WRONG_SHAPE = Code(
     "B202",
     "shapes-do-not-fit",

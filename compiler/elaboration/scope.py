@@ -27,6 +27,7 @@ class Scope:
         self.contract: Assumptions = outer.contract if outer else FREE  # what is assumed of sizes
         self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
         self.labels: dict[str, str] = outer.labels if outer else {}  # digest of a weight -> its name
+        self.applied: list[int] = outer.applied if outer else [0]  # how many maps, in all
         self.places: dict[str, Span] = (
             outer.places if outer else {}
         )  # where the names of the spec are defined

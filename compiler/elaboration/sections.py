@@ -2,7 +2,7 @@
 that stands by itself is kept."""
 
 from collections.abc import Callable
-from collections.abc import Mapping as Table
+from collections.abc import Mapping as Named
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from banach.compiler.elaboration.definitions import free_in, in_order, parses
 from banach.compiler.elaboration.parameters import parameter, trainable
 from banach.compiler.elaboration.problem import RECURSIVE, WRONG_KIND, Silent, refuse
 from banach.compiler.elaboration.recurrence import scan
-from banach.compiler.elaboration.things import Broken, Environment, Number, Pending, Several, describe
+from banach.compiler.elaboration.things import Broken, Environment, Number, Pending, Several, Table, describe
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Node, Scalar
@@ -32,7 +32,7 @@ NAME_CLASH = Code(
     "name-clash",
     "Two things in one spec bear the same name. Every name means one thing; rename one of them.\n",
 )
-Weights = Table[str, np.ndarray]
+Weights = Named[str, np.ndarray]
 Stage = Literal["model", "opened", "task"]
 
 
@@ -52,6 +52,7 @@ class Sections:
     stage: Stage = "model"
     seed: int = 0
     within: str | None = None
+    kept: dict[str, Any] = field(default_factory=dict)  # what parameters are, if that has been worked out
     names: Environment = field(default_factory=Environment)
     mistakes: list[Diagnostic] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
@@ -102,12 +103,24 @@ class Sections:
         return self.context.apply(map, [], self.context, None)
 
     def _parameter(self, key: Scalar, node: Node) -> Any:
+        if key.text in self.kept:
+            return self.kept[key.text]
         thing = parameter(key, node, self.names, self.context, self.context.folder, self.seed)
+        if self.within:
+            return self._parameter_within(key, thing)
         if not trainable(node):
             return thing
         self.trainable[key.text] = key.span
         thing = training.weighted(key, thing, self.weights, self.context)
         return training.opened(key, thing, self.context) if self.stage != "model" else thing
+
+    def _parameter_within(self, key: Scalar, thing: Any) -> Any:
+        """A parameter of an included spec, which is named after it."""
+        if isinstance(thing, Table):
+            thing = replace(thing, label=f"{self.within}.{key.text}")
+        if isinstance(thing, Table | Number):
+            self.kept[key.text] = thing
+        return thing
 
     def check_weights(self) -> None:
         """That the weights are those of trainable parameters."""
@@ -215,11 +228,11 @@ class Sections:
             return Broken()
 
     def report(self, wrong: SpecError, place: Span | None = None) -> None:
-        """Keeps the mistakes; one in a page of the library is shown where the spec uses the page."""
+        """Keeps the mistakes; one in another file is shown where the spec uses that."""
         for found in wrong.diagnostics:
             inside = found.span
             if inside is not None and place is not None and inside.file != place.file:
-                notes = (*found.notes, (inside, "the formula of the library stands here"))
+                notes = (*found.notes, (inside, "it stands here"))
                 found = replace(found, span=place, notes=notes)
             if found not in self.mistakes:
                 self.mistakes.append(found)

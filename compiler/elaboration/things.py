@@ -106,6 +106,15 @@ class Network(Map):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Included(Map):
+    """Another spec: `work` gives its outputs for arguments, in a context, at a place."""
+
+    name: str
+    parameters: tuple[str, ...]
+    work: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Identity(Map):
     """x ↦ x."""
 

@@ -216,3 +216,12 @@ def test_a_pipe_and_a_device_do_not_hang(banach_command, tmp_path):
 def test_what_a_terminal_would_obey_is_shown_escaped(banach_command, write):
     said = banach_command("check", write(GOOD.replace("{z: z}", '{z: "\\e[2Jy"}')))
     assert said.code == 2 and "\x1b" not in said.err
+
+
+def test_maps_that_double_with_every_floor_are_refused(banach_command, write):
+    floors = "".join(f"  f{i}(x): f{i - 1}(x) + f{i - 1}(x)\n" for i in range(1, 60))
+    text = f"banach: 1\ninputs: {{x: real}}\noperators:\n  f0(x): sin(x)\n{floors}outputs: {{y: f59(x)}}\n"
+    start = time.monotonic()
+    said = banach_command("check", write(text))
+    assert said.code == 2 and "B214" in said.err + said.out and "f1(x)" in said.err + said.out
+    assert time.monotonic() - start < ENDS
