@@ -52,6 +52,8 @@ class Assumptions:
     used: list[str] = field(default_factory=list)
     rules: list[str] = field(default_factory=list)  # each use of a derivative that the user gave
 
+    opaque: dict[str, Any] = field(default_factory=dict)  # maps of which only assumptions are known, by name
+
     def rely(self, maps: Iterable[str]) -> None:
         """Notes that the derivatives of maps are used as they were given."""
         self.rules.extend(f"the derivative given for {name}" for name in maps)

@@ -13,6 +13,7 @@ import numpy as np
 
 from banach.compiler.elaboration import arithmetic, derivation, maps, tables
 from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.opaque import declared
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.scope import stored
 from banach.compiler.elaboration.things import (
@@ -24,6 +25,7 @@ from banach.compiler.elaboration.things import (
     Map,
     Matrix,
     Number,
+    Opaque,
     Operator,
     Prox,
     Pulled,
@@ -126,6 +128,8 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
             return q.number(1) if forward and convex else ANYTHING
         case Operator() if "lipschitz" in map.page.facts:
             return context.fact("lipschitz", map, context, span)
+        case Opaque():
+            return ANYTHING
     return _by_graph(map, context, span).lipschitz
 
 
@@ -158,7 +162,7 @@ def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
     graph, _ = derivation.graph_of(map, [type], context, span)
-    return analysis.lipschitz(unruled(graph), 0, labels=context.scope.labels)
+    return analysis.lipschitz(unruled(graph), 0, (), context.scope.labels, declared(graph, context))
 
 
 def smallest_singular(thing: Any, context: Context, span: Span | None) -> q.Quantity:

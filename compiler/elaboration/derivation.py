@@ -19,6 +19,7 @@ from banach.compiler.elaboration.things import (
     Map,
     Network,
     Number,
+    Opaque,
     Partial,
     Pulled,
     Pushed,
@@ -43,7 +44,7 @@ def arguments_of(map: Map) -> tuple[str, ...]:
             return map.parameters
         case Partial(inner, given):
             return tuple(name for name, thing in zip(arguments_of(inner), given) if thing is None)
-        case GradientIn(inner, _) | Jacobian(inner, _):
+        case GradientIn(inner, _) | Jacobian(inner, _) | Opaque(inner, _):
             return arguments_of(inner)
         case Pushed(inner, _, place):
             return arguments_of(inner) if place is None else ("v",)

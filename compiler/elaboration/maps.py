@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from banach.compiler import syntax
-from banach.compiler.elaboration import arithmetic, derivation, networks, rule
+from banach.compiler.elaboration import arithmetic, derivation, networks, opaque, rule
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import TOO_MANY_MAPS, WRONG_ARGUMENTS, WRONG_KIND, counted, refuse
 from banach.compiler.elaboration.region import pending
@@ -23,6 +23,7 @@ from banach.compiler.elaboration.things import (
     Matrix,
     Network,
     Number,
+    Opaque,
     Operator,
     Partial,
     Prox,
@@ -122,6 +123,8 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
         return _apply_partial(map, arguments, context, span)
     if isinstance(map, GradientIn | Jacobian | Pushed | Pulled):
         return derivation.apply(map, arguments, context, span)
+    if isinstance(map, Opaque):
+        return opaque.apply(map, arguments, context, span)
     if isinstance(map, Network):
         return networks.apply(map, arguments, context, span)
     if isinstance(map, Included):

@@ -20,10 +20,10 @@ from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.region import Region, captures_of, close
+from banach.compiler.elaboration.samples import points, sizes
 from banach.compiler.elaboration.things import Formula, Map, Tensor, describe
 from banach.ir.diagnostic import Code
-from banach.ir.dims import Assumptions, bind
-from banach.ir.dims import names as names_in
+from banach.ir.dims import Assumptions
 from banach.ir.evaluate import evaluate
 from banach.ir.graph import Graph
 from banach.ir.span import Span
@@ -154,10 +154,10 @@ def _check(map: Formula, names: Sequence[str], f: Graph, rule: Graph, contract: 
     """SpecError: the rule does not say what differences of the map say, at some point that is drawn."""
     assert map.rule is not None
     exact, told = widen(f), widen(rule)
-    sizes = _sizes(f, contract)
-    for point in _points(exact, sizes):
+    known = sizes(f, contract)
+    for point in points(exact, known):
         for move in _moves(exact, len(names), point):
-            found = _disagreement(exact, told, len(names), point, move, sizes)
+            found = _disagreement(exact, told, len(names), point, move, known)
             if found is not None:
                 name, (entry, said, seen) = names[move.argument], found
                 where = f"{name}{_entry(move.place)}" if move.place is not None else f"all of {name}"
@@ -172,32 +172,6 @@ def _check(map: Formula, names: Sequence[str], f: Graph, rule: Graph, contract: 
 
 def _entry(place: tuple[int, ...] | None) -> str:
     return f"[{', '.join(map(str, place))}]" if place else ""
-
-
-def _sizes(graph: Graph, contract: Assumptions) -> dict[str, int]:
-    """A small value for every named size, each another one as far as what is known of them allows."""
-    found: dict[str, int] = {}
-    for port in graph.inputs:
-        for size in port.type.shape:
-            for name in names_in(size):
-                if name not in found:
-                    least, step = max(contract.least(name), 2 + len(found)), contract.multiple(name)
-                    found[name] = -(-least // step) * step
-    return found
-
-
-def _points(graph: Graph, sizes: Mapping[str, int]) -> Iterator[list[np.ndarray]]:
-    """Arguments of all signs, positive ones, and small ones."""
-    random = np.random.default_rng(20)
-    for shape in (lambda x: x, lambda x: np.abs(x) + 0.5, lambda x: 0.2 * x):
-        point = []
-        for port in graph.inputs:
-            extents = [bind(size, sizes) for size in port.type.shape]
-            if port.type.is_float:
-                point.append(np.asarray(shape(random.standard_normal(extents))))
-            else:
-                point.append(np.asarray(random.integers(0, 2, extents)).astype(port.type.dtype))
-        yield point
 
 
 def _moves(graph: Graph, count: int, point: Sequence[np.ndarray]) -> Iterator[_Move]:

@@ -219,6 +219,14 @@ class Pulled(Map):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Opaque(Map):
+    """A map that is applied in one piece, and of which only what is declared is known."""
+
+    map: Map
+    name: str  # of the piece, one for each such map of a spec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prox(Map):
     """x ↦ argmin_u f(u) + ‖u - x‖²/(2t)."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from banach.compiler.elaboration import (
     arithmetic,
     constants,
+    declared_words,
     derivative_words,
     indexing,
     maps,
@@ -40,7 +41,7 @@ from banach.ir.dims import Size, bind
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
-SHELVES = (derivative_words,)  # whose words are spoken beside those below
+SHELVES = (declared_words, derivative_words)  # whose words are spoken beside those below
 CONSTANTS: dict[str, Any] = {
     "I": Identity(),
     "true": Truth(True),

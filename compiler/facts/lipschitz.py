@@ -70,8 +70,12 @@ def lipschitz(
     index: int,
     ranges: Sequence[Interval] = (),
     labels: Mapping[str, str] = MappingProxyType({}),
+    declared: Mapping[str, q.Quantity] = MappingProxyType({}),
 ) -> Bounds:
-    """Bounds of the first output as a function of input number `index`; `labels` names weights by digest."""
+    """Bounds of the first output as a function of input number `index`; `labels` names weights by digest.
+
+    `declared` has the Lipschitz constants of maps that are called, in their first operand, by their names.
+    """
     known: list[Known] = [Known(port.type, r) for port, r in zip(graph.inputs, _filled(ranges, graph))]
     gains: list[q.Quantity] = [q.number(int(i == index)) for i in range(len(graph.inputs))]
     for op in graph.ops:
@@ -79,7 +83,7 @@ def lipschitz(
         through = [gains[v] for v in op.operands]
         for type in op.types:
             known.append(_known(op, operands, type, labels))
-            gains.append(_gain(op, operands, through))
+            gains.append(_gain(op, operands, through, declared))
     result = graph.outputs[0]
     found = gains[result]
     whole = q.Quantity(Interval.between(0, found.interval.hi), ["at_most", found.tree], found.unit)
@@ -120,16 +124,22 @@ class _Weight(Known):
         return fact.interval
 
 
-def _gain(op: Op, operands: Sequence[Known], through: Sequence[q.Quantity]) -> q.Quantity:
+def _gain(
+    op: Op,
+    operands: Sequence[Known],
+    through: Sequence[q.Quantity],
+    declared: Mapping[str, q.Quantity],
+) -> q.Quantity:
     """Σ_i gain_i · L_i over the operands that depend on the input."""
     definition = page(op.name)
     total = ZERO
     for position, inner in enumerate(through):
         if inner.is_zero:
             continue
-        if isinstance(definition, RegionOp):
+        told = declared.get(op.regions[0].name) if op.name == "call" and position == 0 else None
+        if isinstance(definition, RegionOp) and told is None:
             return q.Quantity(NONNEGATIVE, ["unknown", f"the gain of `{op.name}`"])
-        own = _own_gain(definition, position, operands, dict(op.attributes))
+        own = told or _own_gain(definition, position, operands, dict(op.attributes))
         part = own if inner.tree == ["number", "1"] else q.combine("*", own, inner)
         total = part if total.is_zero else q.combine("+", total, part)
     return total
