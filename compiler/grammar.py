@@ -368,7 +368,7 @@ _TEXTS = ("file", "output", "wrt")  # behind these a name is a text, and reads n
 
 
 def _text(node: Node) -> Node:
-    """Names with dots and strokes between them as one text; anything else as it is."""
+    """Names with dots, strokes and slashes between them as one text; anything else as it is."""
     written = _written(node)
     return node if written is None else Text(written, node.span)
 
@@ -379,8 +379,8 @@ def _written(node: Node) -> str | None:
             return id
         case Attribute(base, name):
             left, mark, right = _written(base), ".", name
-        case Binary("/", base, last):
-            left, mark, right = _written(base), "/", _written(last)
+        case Binary("/" | "-" as mark, base, last):
+            left, right = _written(base), _written(last)
         case _:
             return None
     return None if left is None or right is None else f"{left}{mark}{right}"
