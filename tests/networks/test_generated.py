@@ -101,7 +101,7 @@ def test_its_derivative_is_that_of_differences(name, tmp_path):
         assert np.sum(gradient * d) == pytest.approx(slope, rel=1e-6), backend
 
 
-@pytest.mark.parametrize("name", ["mlp", "denoiser"])
+@pytest.mark.parametrize("name", MADE)
 def test_its_bound_is_one(name, tmp_path):
     """No Jacobian is larger than the derived bound, which is no empty one."""
     make, shape = MADE[name]
@@ -233,6 +233,14 @@ def test_a_size_that_is_known_at_run_time(tmp_path):
     x = np.random.default_rng(10).standard_normal((5, 2, 3))
     for backend in ("oracle", "onnx", "fx"):
         np.testing.assert_array_equal(found.compile(to=backend).run(x=x)["y"], np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("name", ["F.onnx", "nets/x.onnx", "my-net.v2.onnx", "'two nets.onnx'", "'2.onnx'"])
+def test_the_name_of_a_file(name, tmp_path):
+    """Also where it is that of something in the spec."""
+    (tmp_path / "nets").mkdir()
+    save(mlp(), tmp_path, name.strip("'"))
+    assert banach.loads(spec("", "real[6]", "float32", name), folder=tmp_path).check().ok
 
 
 def test_several_arguments_and_results(tmp_path):

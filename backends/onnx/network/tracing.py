@@ -30,6 +30,7 @@ class Trace:
         self._made: dict[int, tuple[np.ndarray, Value]] = {}  # by identity; the array is kept alive with it
         self._weights: dict[int, tuple[np.ndarray, str]] = {}  # likewise: the weight that an array is made of
         self.labels: dict[str, str] = {}  # digest of a constant -> that weight
+        self._origins: dict[int, tuple[str, tuple[Thing, ...]]] = {}  # value -> what it was made by
 
     def name(self, weight: np.ndarray, label: str) -> np.ndarray:
         """The weight, whose name goes with what is made of it."""
@@ -45,9 +46,15 @@ class Trace:
             leader = next((t.type.dtype for t in known if isinstance(t, Value)), self.precision)
             values = [self._like(given, t, leader) for given, t in zip(things, known)]
             self._bound(infer(name, [v.type for v in values], attributes)[0])
-            return self.build.op(name, *values, place=self.place, **attributes)
+            made = self.build.op(name, *values, place=self.place, **attributes)
+            self._origins[made.id] = (name, tuple(known))
+            return made
         except TypeMismatch as mismatch:
             raise Uncovered(str(mismatch)) from None
+
+    def origin(self, thing: Thing) -> tuple[str, tuple[Thing, ...]]:
+        """The primitive that made a value, and of what; no name for what was not made here."""
+        return self._origins.get(thing.id, ("", ())) if isinstance(thing, Value) else ("", ())
 
     def _like(self, given: Any, thing: Thing, leader: str) -> Value:
         """A bare number takes the dtype of the operand beside it."""

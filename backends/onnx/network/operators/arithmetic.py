@@ -8,6 +8,7 @@ import numpy as np
 from banach.backends.onnx.network.node import Node
 from banach.backends.onnx.network.operators.elementwise import Rule
 from banach.backends.onnx.network.refusal import Uncovered
+from banach.backends.onnx.network.spelt import product
 from banach.backends.onnx.network.tracing import Thing, Trace, is_real
 
 _LARGEST_POWER = 8  # up to here a power is a product, which takes negative numbers too
@@ -33,6 +34,10 @@ def _turned(primitive: str, trace: Trace, node: Node, x: Thing, y: Thing) -> Thi
 
 def _mean(trace: Trace, node: Node, *things: Thing) -> Thing:
     return trace.op("multiply", 1 / len(things), _folded("add", trace, node, *things))
+
+
+def _multiply(trace: Trace, node: Node, x: Thing, y: Thing) -> Thing:
+    return product(trace, x, y) if is_real(x) else trace.op("multiply", x, y)
 
 
 def _divide(trace: Trace, node: Node, x: Thing, y: Thing) -> Thing:
@@ -117,7 +122,7 @@ RULES: Mapping[str, Rule] = {
     "Mean": _mean,
     "Min": _fold("minimum"),
     "Mod": _modulo,
-    "Mul": _fold("multiply"),
+    "Mul": _multiply,
     "Or": _fold("or"),
     "Pow": _power,
     "Sub": _fold("subtract"),
