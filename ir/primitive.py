@@ -31,7 +31,7 @@ Cotangents = tuple[Value | None, ...]
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of an operand: its type, an interval that holds every entry, an enclosure of its spectral
-    norm as a matrix (worked out only when asked for), and its value if constant."""
+    norm as a matrix [first axis, all others] (worked out only when asked for), and its value if constant."""
 
     type: TensorType
     range: Interval = REALS

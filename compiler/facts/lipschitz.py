@@ -7,6 +7,7 @@ on the input add up (R1 of CERTIFICATES.md): L(op) <= Σ_i gain_i · L_i. Euclid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -104,7 +105,17 @@ def _known(op: Op, operands: Sequence[Known], type: TensorType, labels: Mapping[
         return _Weight(type, interval, value.array, labels.get(value.digest, ""))
     if op.name == "transpose" and isinstance(operands[0], _Weight):
         return _Weight(type, interval, operands[0].matrix, operands[0].label)
+    if op.name == "constant" and type.rank > 2 and type.is_float:
+        value = op.attribute("value")
+        return Known(type, interval, partial(_flat_norm, value), value)
     return Known(type, interval, value=op.attribute("value") if op.name == "constant" else None)
+
+
+def _flat_norm(value: Tensor) -> Interval:
+    """The spectral norm of a kernel as a matrix [first axis, all others]."""
+    if not value.array.size:
+        return Interval.of(0)
+    return Interval.between(0, norms.spectral_norm(value.array.reshape(len(value.array), -1)).hi)
 
 
 class _Weight(Known):

@@ -37,7 +37,7 @@ class _Convolution(Primitive):
         signal, kernel = operands
         space = kernel.type.rank - 2
         if index == 0:
-            return Interval.between(0, _young(kernel).hi)
+            return Interval.between(0, min(_young(kernel).hi, _patched(kernel, attributes["stride"]).hi))
         # Every channel of the result is a matrix times its part of the kernel: the entries of a row, times
         # those of a column, bound its squared norm.
         out, size = self.window(signal.type, kernel.type, space, **attributes)
@@ -60,8 +60,9 @@ class Convolve(_Convolution):
     Maths    y[o, p] = Σ k[o, i, a]·x[i, p·stride + a] over the channels i and the places a of the kernel
     Types    x: [*s, c, *n], k: [d, c, *m] -> y: [*s, d, *((n - m)//stride + 1)]
     Reverse  R(x, k, dy) = (the transpose on dy, x correlated with dy)
-    Facts    bilinear; gain in x at most √(max_o Σ|k|·max_i Σ|k|), which is Σ|k| for one channel
-    Source   young-1912; schur-1911, for the bound of a matrix by its row and column sums
+    Facts    bilinear; gain in x at most √(max_o Σ|k|·max_i Σ|k|), which is Σ|k| for one channel, and at most
+             √(Π ⌈m/stride⌉)·‖k‖₂ with k as a matrix [d, c·m]
+    Source   young-1912; schur-1911, for the bound of a matrix by its row and column sums; singla-feizi-2021
     """
 
     linear_in = ((0,), (1,))
@@ -122,8 +123,8 @@ class ConvolveTranspose(_Convolution):
     Maths    x[i, q] = Σ k[o, i, a]·y[o, p] over the channels o and all p, a with p·stride + a = q
     Types    y: [*s, d, *((size - m)//stride + 1)], k: [d, c, *m] -> x: [*s, c, *size]
     Reverse  R(y, k, dx) = (k laid on dx, dx correlated with y)
-    Facts    bilinear; gain in y at most √(max_o Σ|k|·max_i Σ|k|), as that of `convolve`
-    Source   young-1912; schur-1911, for the bound of a matrix by its row and column sums
+    Facts    bilinear; gain in y that of `convolve`, whose adjoint it is
+    Source   young-1912; schur-1911, for the bound of a matrix by its row and column sums; singla-feizi-2021
     """
 
     linear_in = ((0,), (1,))
@@ -230,6 +231,13 @@ def _young(kernel: Known) -> Interval:
         return (row * column).sqrt()
     squared = _product((d, c, *rest, *rest))
     return abs(kernel.range) * Interval.of(squared).sqrt() if isinstance(squared, int) else NONNEGATIVE
+
+
+def _patched(kernel: Known, stride: Steps) -> Interval:
+    """√c·‖k‖, with k as the matrix [d, ..] that multiplies what the kernel meets at a place: an entry of the
+    signal is met at c = Π ⌈m/stride⌉ places at most."""
+    met = _product([-(-own // step) for own, step in zip(kernel.type.shape[2:], stride)])
+    return Interval.of(met).sqrt() * kernel.norm() if isinstance(met, int) else NONNEGATIVE
 
 
 # --- in other operations ------------------------------------------------------------------------------------

@@ -114,6 +114,22 @@ def test_the_bound_of_dense_layers_is_the_product_of_their_norms(tmp_path):
     assert bound(tmp_path, mlp("float64", norm=0.9), (6,)) == pytest.approx(0.9**3, rel=1e-6)
 
 
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("channels", [(1, 1), (3, 5), (6, 2)])
+def test_the_bound_of_a_convolution(operator, stride, channels, tmp_path):
+    """Against the norm of its matrix; and no larger than √9 times that of the kernel as a matrix."""
+    kernel = np.random.default_rng(stride).standard_normal((*channels, 3, 3))
+    c = channels[1] if operator == "Conv" else channels[0]
+    layer = node(operator, "x K", "y", strides=[stride] * 2, pads=[1] * 4)
+    model = network([layer], {"x": ["N", c, 7, 7]}, {"y": ["N", *"dhw"]}, {"K": kernel}, "float64")
+    columns = np.eye(c * 49).reshape(-1, c, 7, 7)
+    matrix = reference(model, columns)[0].reshape(len(columns), -1)
+    exact, most = np.linalg.norm(matrix, 2), bound(tmp_path, model, (c, 7, 7))
+    met = {1: 9, 2: 4, 3: 1}[stride]
+    assert exact <= most <= met**0.5 * np.linalg.norm(kernel.reshape(len(kernel), -1), 2) * (1 + 1e-9)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_random_layers_keep_their_bound(seed, tmp_path):
     """Layers of every kind in a row, drawn anew; where there is a bound, no Jacobian exceeds it."""
