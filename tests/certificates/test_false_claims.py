@@ -192,3 +192,30 @@ def test_a_word_of_the_language_is_no_map_of_a_page() -> None:
             stop: {residual: norm(x' - x) <= 1e-3, most: 100}
         """
     assert check(body).theorem == "banach"
+
+
+@pytest.mark.parametrize(
+    "iteration",
+    [
+        'method: "krasnoselskii_mann(T)"\n    start: zeros(4)',
+        'method: "plug_and_play(f, T)"\n    start: zeros(4)',
+        "state: {x: zeros(4)}\n    next: {x: 0.5 * x + 0.5 * T(x)}",
+        "state: {x: zeros(4)}\n    next: {x: zeros(4) / (k + 2) + (k + 1) / (k + 2) * T(x)}",
+    ],
+)
+def test_a_number_that_is_stretched_beside_the_unknown_counts_several_times(iteration):
+    """T has the constant 0.998, but beside four entries of x its one number moves all of them: 2·0.998."""
+    stop = "residual: norm(x' - x) <= 1e-6" if "next" in iteration else "residual: 1e-6"
+    text = f"""
+banach: 1
+inputs: {{b: "real[4]"}}
+operators:
+  f: sq_l2(b)
+  T(x): 0.499 * sum(x) + 1
+solve:
+  x:
+    {iteration}
+    stop: {{{stop}, most: 100}}
+outputs: {{x: x}}
+"""
+    assert banach.loads(text).check().certificates["x"].verdict == "unknown"
