@@ -120,5 +120,5 @@ solve:
   x: {{method: "{method}", start: "{start}", stop: {{residual: 1e-6, most: 100}}}}
 outputs: {{x: x}}
 """
-    with pytest.raises(banach.SpecError, match=r"B202.*reshape"):
+    with pytest.raises(banach.SpecError, match=r"B202.*has 2 entries"):
         banach.loads(text)
