@@ -199,7 +199,10 @@ def test_a_word_of_the_language_is_no_map_of_a_page() -> None:
     [
         'method: "krasnoselskii_mann(T)"\n    start: zeros(4)',
         'method: "plug_and_play(f, T)"\n    start: zeros(4)',
+        'method: "viscosity(T, F)"\n    start: zeros(4)',
+        'method: "viscosity(F, T)"\n    start: zeros(4)',
         "state: {x: zeros(4)}\n    next: {x: 0.5 * x + 0.5 * T(x)}",
+        "state: {x: zeros(4)}\n    next: {x: F(x) / (k + 2) + (k + 1) / (k + 2) * T(x)}",
         "state: {x: zeros(4)}\n    next: {x: zeros(4) / (k + 2) + (k + 1) / (k + 2) * T(x)}",
     ],
 )
@@ -212,6 +215,7 @@ inputs: {{b: "real[4]"}}
 operators:
   f: sq_l2(b)
   T(x): 0.499 * sum(x) + 1
+  F(x): 0.4 * x
 solve:
   x:
     {iteration}
