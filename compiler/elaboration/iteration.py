@@ -195,7 +195,10 @@ def _number(formula: syntax.Node, names: Environment, context: Context) -> Value
             formula.span,
             fix="take its size, `norm(x' - x)` say",
         )
-    return context.scope.value(thing, place=formula.span)
+    value = context.scope.value(thing, place=formula.span)
+    # A residual of integers or truth values is a number too: how much, or whether, anything changed.
+    precision = context.scope.precision
+    return value if value.type.is_float else context.scope.build.op("cast", value, dtype=precision)
 
 
 def _equation(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Region:
