@@ -107,6 +107,8 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
             after = context.taking(_result_of(inner, context, span))
             both = q.combine("*", lipschitz(outer, after, span), lipschitz(inner, context, span))
             return at_most(both)
+        case Total(terms) if _is_reflection(terms) and not _exceeds_one(terms[0], context, span):
+            return q.number(1)  # 2P - I, for a firmly nonexpansive P
         case Total(terms):
             total = lipschitz(terms[0], context, span)
             for term in terms[1:]:
@@ -131,6 +133,20 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
         case Opaque():
             return ANYTHING
     return _by_graph(map, context, span).lipschitz
+
+
+def _is_reflection(terms: tuple[Map, ...]) -> bool:
+    """Whether a sum is 2P - I for a proximal map P."""
+    match terms:
+        case (Scaled(Number(two), Prox()), Scaled(Number(minus), Identity())):
+            return (two, minus) == (2, -1)
+    return False
+
+
+def _exceeds_one(doubled: Map, context: Context, span: Span | None) -> bool:
+    """Whether the proximal map in 2P is not known to be one: of a function that is not convex, say."""
+    assert isinstance(doubled, Scaled)
+    return q.compare("<=", lipschitz(doubled.map, context, span), q.number(1)) is not True
 
 
 def at_most(quantity: q.Quantity) -> q.Quantity:

@@ -36,7 +36,9 @@ def likeliest(wins):
         chance = 1 / (1 + np.exp(-gap))
         return (wins * np.logaddexp(0, -gap)).sum(), (-(wins * (1 - chance)) + wins.T * chance).sum(1)
 
-    found = minimize(cost, np.zeros(PLAYERS), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000})
+    found = minimize(
+        cost, np.zeros(PLAYERS), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000}
+    )
     return np.exp(found.x - found.x.mean())
 
 
