@@ -342,14 +342,19 @@ def _optimised(graph: Graph, model: Model, options: Options) -> Optimised:
 
 
 def _weights(evidence: Any) -> Iterator[str]:
-    """The digests of the weights that a certificate speaks of."""
-    if isinstance(evidence, Mapping):
-        if isinstance(evidence.get("tensor"), str):
-            yield evidence["tensor"]
-        evidence = evidence.values()
-    if not isinstance(evidence, str) and isinstance(evidence, Iterable):
-        for part in evidence:
-            yield from _weights(part)
+    """The digests of the weights that a certificate speaks of; a part that is shared is looked at once."""
+    waiting, seen = [evidence], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str) or not isinstance(part, Iterable) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Mapping):
+            if isinstance(part.get("tensor"), str):
+                yield part["tensor"]
+            waiting.extend(part.values())
+        else:
+            waiting.extend(part)
 
 
 def _compile(

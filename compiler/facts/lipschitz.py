@@ -4,6 +4,7 @@ One sweep in program order. The gain of an operation in each operand comes from 
 on the input add up (R1 of CERTIFICATES.md): L(op) <= Σ_i gain_i · L_i. Euclidean norms throughout.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -87,6 +88,8 @@ def lipschitz(
             gains.append(_gain(op, operands, through, declared))
     result = graph.outputs[0]
     found = gains[result]
+    if found.interval.hi == math.inf:  # how it came about says nothing, and may be long
+        return Bounds(q.Quantity(NONNEGATIVE, ["unknown", "no bound"]), known[result].range)
     whole = q.Quantity(Interval.between(0, found.interval.hi), ["at_most", found.tree], found.unit)
     return Bounds(whole, known[result].range)
 
