@@ -8,8 +8,8 @@ import pytest
 from scipy.optimize import minimize
 
 PLAYERS, RIVALS, GAMES = 195, 6, 20
-# 585 pairs of players and how many of 20 games the first one won; drawn once for strengths exp(N(0, 9)) on a random
-# 6-regular graph whose win graph is strongly connected, and kept, since what `together` does depends on them.
+# 585 pairs of players and how many of 20 games the first one won; drawn once for strengths exp(N(0, 9)) on a
+# random 6-regular graph whose win graph is strongly connected. Kept, since `together` depends on the data.
 TABLE = np.loadtxt(Path(__file__).with_suffix(".csv"), dtype=int, delimiter=",", skiprows=1)
 
 

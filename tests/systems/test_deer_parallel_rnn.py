@@ -1,5 +1,7 @@
 """Row 175: torch's gated recurrent cell, one step after the other, and backpropagation through time."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def test_errors_are_squared_and_places_become_exact(page, cell):
         errors.append(gaps.max())
     small = [e for e in errors if e > 1e-13]
     assert len(small) >= 3 and small[0] > 0.05
-    for old, new in zip(small, small[1:]):
+    for old, new in itertools.pairwise(small):
         if old < 0.1:
             assert new <= 10 * old**2 + 1e-13
 

@@ -1,5 +1,7 @@
 """Row 38: scipy's root, and the iteration in logarithms, in numpy."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.optimize import root
@@ -35,7 +37,7 @@ def test_every_ratio_is_below_the_degree(page, step):
         log_z = step(log_z)
         path.append(page.run(u=U_IN, start=start, **{"z.max_iterations": most})["z"])
         np.testing.assert_allclose(path[-1], np.exp(log_z), rtol=1e-12)
-    steps = [thompson(new, old) for old, new in zip(path, path[1:])]
+    steps = [thompson(new, old) for old, new in itertools.pairwise(path)]
     ratios = np.array(steps[1:]) / steps[:-1]
     assert 0.05 < ratios.max() <= MU
 
