@@ -37,7 +37,11 @@ def likeliest(wins):
         return (wins * np.logaddexp(0, -gap)).sum(), (-(wins * (1 - chance)) + wins.T * chance).sum(1)
 
     found = minimize(
-        cost, np.zeros(PLAYERS), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000}
+        cost,
+        np.zeros(PLAYERS),
+        jac=True,
+        method="L-BFGS-B",
+        options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 20000},
     )
     return np.exp(found.x - found.x.mean())
 
