@@ -1,6 +1,6 @@
 """What the checker says of one solve: a verdict, and everything that it rests on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,3 +153,19 @@ class Certificate:
 
 def _finite(end: float) -> float | None:
     return end if abs(end) != float("inf") else None
+
+
+def tensors_in(evidence: Any) -> Iterator[str]:
+    """The digests of the weights that a certificate speaks of; a part that is shared is looked at once."""
+    waiting, seen = [evidence], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str) or not isinstance(part, Iterable) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Mapping):
+            if isinstance(part.get("tensor"), str):
+                yield part["tensor"]
+            waiting.extend(part.values())
+        else:
+            waiting.extend(part)

@@ -1,6 +1,6 @@
 """From a text to a checked model, and on to a file or a module. Backends are imported when asked for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from banach.compiler import source, training
-from banach.compiler.certificate import PROVED, REFUTED, Certificate
+from banach.compiler.certificate import PROVED, REFUTED, Certificate, tensors_in
 from banach.compiler.certify import certify, requirements
 from banach.compiler.elaborate import Elaborated, elaborate
 from banach.compiler.elaboration.sections import Weights
@@ -338,23 +338,7 @@ def loads(
 
 def _optimised(graph: Graph, model: Model, options: Options) -> Optimised:
     evidence = [c.evidence() for c in model.report.certificates.values()]
-    return optimise(graph, options, set(_weights(evidence)))
-
-
-def _weights(evidence: Any) -> Iterator[str]:
-    """The digests of the weights that a certificate speaks of; a part that is shared is looked at once."""
-    waiting, seen = [evidence], set[int]()
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, str) or not isinstance(part, Iterable) or id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, Mapping):
-            if isinstance(part.get("tensor"), str):
-                yield part["tensor"]
-            waiting.extend(part.values())
-        else:
-            waiting.extend(part)
+    return optimise(graph, options, set(tensors_in(evidence)))
 
 
 def _compile(

@@ -13,6 +13,7 @@ import numpy as np
 
 from banach.compiler.elaboration import arithmetic, derivation, maps, tables
 from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.forms import is_gram, reflected
 from banach.compiler.elaboration.opaque import declared
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.scope import stored
@@ -102,12 +103,12 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
             size = as_stored(factor, context) or ANYTHING
             return q.combine("*", q.transform("abs", size), lipschitz(inner, context, span))
         case Composed(outer, inner):
-            if _is_gram(map):
+            if is_gram(map):
                 return q.combine("**", lipschitz(inner, context, span), q.number(2))
             after = context.taking(_result_of(inner, context, span))
             both = q.combine("*", lipschitz(outer, after, span), lipschitz(inner, context, span))
             return at_most(both)
-        case Total(terms) if _is_reflection(terms) and not _exceeds_one(terms[0], context, span):
+        case Total() if (prox := reflected(map)) and _nonexpansive(prox, context, span):
             return q.number(1)  # 2P - I, for a firmly nonexpansive P
         case Total(terms):
             total = lipschitz(terms[0], context, span)
@@ -135,18 +136,8 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
     return _by_graph(map, context, span).lipschitz
 
 
-def _is_reflection(terms: tuple[Map, ...]) -> bool:
-    """Whether a sum is 2P - I for a proximal map P."""
-    match terms:
-        case (Scaled(Number(two), Prox()), Scaled(Number(minus), Identity())):
-            return (two, minus) == (2, -1)
-    return False
-
-
-def _exceeds_one(doubled: Map, context: Context, span: Span | None) -> bool:
-    """Whether the proximal map in 2P is not known to be one: of a function that is not convex, say."""
-    assert isinstance(doubled, Scaled)
-    return q.compare("<=", lipschitz(doubled.map, context, span), q.number(1)) is not True
+def _nonexpansive(map: Map, context: Context, span: Span | None) -> bool:
+    return q.compare("<=", lipschitz(map, context, span), q.number(1)) is True
 
 
 def at_most(quantity: q.Quantity) -> q.Quantity:
@@ -218,7 +209,7 @@ def _symmetric_by_structure(map: Map, context: Context, span: Span | None) -> bo
         case Total(terms):
             parts = [symmetric(term, context, span) for term in terms]
             return True if all(part is True for part in parts) else None
-        case Composed() if _is_gram(map):
+        case Composed() if is_gram(map):
             return True
     return context.fact("symmetric", map, context, span)
 
@@ -241,7 +232,7 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
             for term in terms[1:]:
                 total = q.combine("+", total, spectrum(term, context, span))
             return total
-        case Composed(_, inner) if _is_gram(map):
+        case Composed(_, inner) if is_gram(map):
             least, most = smallest_singular(inner, context, span), lipschitz(inner, context, span)
             if least.unit != most.unit:
                 least = q.number(0)
@@ -253,18 +244,6 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
             return context.fact("spectrum", map, context, span)
     size = lipschitz(map, context, span)
     return q.Quantity(Interval.between(-size.interval.hi, size.interval.hi), ["around", size.tree], size.unit)
-
-
-def _is_gram(map: Composed) -> bool:
-    """Whether a composition is Kᵀ K."""
-    outer, inner = map.outer, map.inner
-    return isinstance(outer, Adjoint) and _same(outer.map, inner)
-
-
-def _same(a: Map, b: Map) -> bool:
-    if isinstance(a, Matrix) and isinstance(b, Matrix):
-        return a.matrix is b.matrix
-    return a is b
 
 
 def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quantity:
@@ -366,7 +345,7 @@ def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
             return True if positive and monotone(inner, context, span) else None
         case Total(terms):
             return True if all(monotone(term, context, span) for term in terms) else None
-        case Composed() if _is_gram(map):
+        case Composed() if is_gram(map):
             return True if linear(map.inner, context, span) else None
         case Adjoint(inner):
             return monotone(inner, context, span) if linear(inner, context, span) else None
