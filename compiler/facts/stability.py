@@ -46,7 +46,12 @@ def product(a: Matrix, b: Matrix) -> list[list[Fraction]]:
 
 def side(matrix: Matrix) -> Side:
     """Where the eigenvalues lie; see above."""
-    p, ones = characteristic(matrix), 0
+    return side_of(characteristic(matrix))
+
+
+def side_of(polynomial: Sequence[Fraction]) -> Side:
+    """Where the roots of a polynomial lie, its leading coefficient first and not zero."""
+    p, ones = list(polynomial), 0
     while len(p) > 1 and not sum(p):  # z = 1 is a root: divide it out
         quotient = [p[0]]
         for c in p[1:-1]:
@@ -59,6 +64,26 @@ def side(matrix: Matrix) -> Side:
         p = [first * a - last * b for a, b in zip(p[:-1], p[:0:-1])]
         p = [a / p[0] for a in p]
     return Side.ONE if ones else Side.INSIDE
+
+
+def annihilator(matrix: Matrix, vector: Sequence[Fraction]) -> list[Fraction]:
+    """The monic polynomial p of least degree with p(M) v = 0: its roots are the eigenvalues that v has a part
+    in.
+    """
+    rows: list[tuple[int, list[Fraction], list[Fraction]]] = []  # place of the pivot, M^k v reduced, how
+    v, k = list(vector), 0
+    while True:
+        rest, how = list(v), [Fraction(0)] * k + [Fraction(1)]
+        for place, row, own in rows:
+            if rest[place]:
+                c = rest[place] / row[place]
+                rest = [x - c * y for x, y in zip(rest, row)]
+                how = [h - c * (own[i] if i < len(own) else 0) for i, h in enumerate(how)]
+        place = next((i for i, x in enumerate(rest) if x), None)
+        if place is None:
+            return how[::-1]
+        rows.append((place, rest, how))
+        v, k = [sum((a * x for a, x in zip(row, v) if a), Fraction(0)) for row in matrix], k + 1
 
 
 def surely_beyond(matrix: Sequence[Sequence[Interval]]) -> bool:

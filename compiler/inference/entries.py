@@ -1,0 +1,185 @@
+"""Iterations that are followed entry by entry: affine ones exactly, others by how much entries change each
+other.
+"""
+
+from fractions import Fraction
+from typing import Any, final
+
+import numpy as np
+
+from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Derivation, Hypothesis, Witness
+from banach.compiler.elaborate import Elaborated
+from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.entrywise import NotRead, Step, bounded_step, exact_step
+from banach.compiler.facts import contraction, stability
+from banach.compiler.facts import quantity as q
+from banach.compiler.facts.stability import Side
+from banach.compiler.inference.rule import Rule
+
+_MOST_ROOTS = 16  # entries up to which eigenvalues are placed exactly
+_STEPS = 200
+_CLOSE = 1.02  # a weighted norm is preferred while its 1/(1 - q) is at most so much larger
+
+
+@final
+class LinearIteration(Rule):
+    """An affine iteration with a known matrix converges exactly if its eigenvalues allow it.
+
+    Form    new states are M (old states) + c, where M is known before the run; c may be an input. States of
+            any shapes, whose entries are at most 32 together; read off from the graph, on the stored weights
+    If      |M| w <= q w for weights w > 0 and q < 1; or P and q²P - MᵀPM are positive definite
+    Then    one fixed point, and the distance from it, max_i |x_i|/w_i or √(xᵀPx), falls by q in every step
+    Refuted an eigenvalue |z| >= 1, z ≠ 1, that the first move has a part in, or any start where that is not
+    known
+            before the run: the moves M^k d do not go to 0. Decided exactly, on the minimal polynomial (Schur,
+            Cohn)
+    Source  Varga 1962, theorem 3.1; Stein 1952; Schur 1917
+    """
+
+    def verdict(self, claim: Claim, elaborated: Elaborated) -> Certificate | None:
+        try:
+            step = exact_step(claim)
+        except NotRead:
+            return None
+        entries = f"{', '.join(step.states)} ↦ M ({', '.join(step.states)}) + c, M known before the run"
+        told = _told(self, claim, "Varga 1962, theorem 3.1", (Hypothesis(entries, True),))
+        # A page means more than a fixed point: where its own hypotheses fail, that is not proved here.
+        proved = _proved(step, told) if claim.page is None else None
+        if proved:
+            return proved
+        if len(step.rows) > _MOST_ROOTS:
+            return Certificate(
+                verdict=UNKNOWN, missing="M has too many entries to place its eigenvalues", **told
+            )
+        if step.first:
+            polynomial = stability.annihilator(step.rows, step.first)
+        else:
+            polynomial = stability.characteristic(step.rows)
+        where = stability.side_of(polynomial)
+        if where is Side.BEYOND:
+            statement = "M has an eigenvalue of size 1 or more: the moves do not go to 0."
+            told |= {"statement": statement, "source": "Schur 1917"}
+            return Certificate(verdict=REFUTED, scope="instance", witness=_orbit(step), **told)
+        missing = f"M has {where.value}" if where is Side.ONE else "no norm was found in which M contracts"
+        return Certificate(verdict=UNKNOWN, missing=missing, **told)
+
+
+@final
+class WeightedContraction(Rule):
+    """Entries that change each other little enough: a contraction in a weighted largest entry.
+
+    Form    steps of known linear maps and of functions of one number, such as activations with bounded slope;
+            of any number of states, whose entries are at most 32 together
+    If      a change d of the states changes the new ones by at most B |d|, entry by entry, and B w <= q w for
+            weights w > 0 and q < 1: so it is if the spectral radius of B is below 1
+    Then    one fixed point, and max_i |x_i - x*_i|/w_i falls by q in every step; also in any order of entries
+    Source  Chazan & Miranker 1969; Bertsekas & Tsitsiklis 1989, section 6.2
+    """
+
+    def verdict(self, claim: Claim, elaborated: Elaborated) -> Certificate | None:
+        try:
+            step = bounded_step(claim) if claim.page is None else None
+        except NotRead:
+            step = None
+        if step is None:
+            return None
+        text = "every new entry changes by at most Σ_j B_ij |change of entry j|"
+        told = _told(self, claim, "Bertsekas & Tsitsiklis 1989, section 6.2", (Hypothesis(text, True),))
+        around = contraction.radius(step.rows, True)
+        missing = f"the spectral radius of B is {around:.6g}, and would have to be below 1"
+        return _weighted(step, told) or Certificate(verdict=UNKNOWN, missing=missing, **told)
+
+
+def _told(rule: Rule, claim: Claim, source: str, hypotheses: tuple[Hypothesis, ...]) -> dict[str, Any]:
+    return dict(
+        solve=claim.recipe.name,
+        theorem=rule.theorem,
+        statement=rule.doc,
+        source=source,
+        hypotheses=hypotheses,
+        tolerance=str(claim.recipe.tolerance),
+        most=claim.recipe.most,
+        place=claim.recipe.place,
+    )
+
+
+def _proved(step: Step, told: dict[str, Any]) -> Certificate | None:
+    """By weights where they cost little, since they are shorter and speak of entries; else by a form."""
+    plain, sized = contraction.radius(step.rows), contraction.radius(step.rows, True)
+    if sized < 1 and 1 - plain <= _CLOSE * (1 - sized):
+        return _weighted(step, told)
+    found = contraction.form(step.rows)
+    if found is None:
+        return _weighted(step, told)
+    factor, P = found
+    data = {**_data(step, factor), "kind": "form", "P": [[str(x) for x in row] for row in P]}
+    lines = (
+        f"‖x‖² = xᵀPx over {', '.join(step.states)}: P and factor²·P - MᵀPM are positive definite",
+        *_shown("M", step.rows),
+        *_shown("P", P),
+    )
+    told |= {"source": "Stein 1952", "norm": "√(xᵀPx)", "quantity": "distance from the fixed point"}
+    return _certificate(factor, told, Derivation(data, {}, lines))
+
+
+def _weighted(step: Step, told: dict[str, Any]) -> Certificate | None:
+    found = contraction.weights(step.rows)
+    if found is None:
+        return None
+    factor, w = found
+    data = {**_data(step, factor), "kind": "weights", "weights": [str(x) for x in w]}
+    name = "M" if step.affine else "B"
+    lines = (
+        f"|{name}| w <= factor·w over {', '.join(step.states)}",
+        *_shown(name, step.rows),
+        "w   " + "  ".join(f"{float(x / min(w)):.5g}" for x in w),
+    )
+    quantity = "largest weighted distance of an entry from the fixed point"
+    told = told | {"norm": "linf(w)", "quantity": quantity}
+    return _certificate(factor, told, Derivation(data, {}, lines))
+
+
+def _certificate(factor: Fraction, told: dict[str, Any], derivation: Derivation) -> Certificate:
+    exact = q.number(factor)
+    return Certificate(
+        verdict=PROVED,
+        rate="linear",
+        bound="q**k times its first value",
+        factor=exact.interval,
+        factor_tree=exact.tree,
+        derivation=derivation,
+        **told,
+    )
+
+
+def _data(step: Step, factor: Fraction) -> dict[str, Any]:
+    matrix = [[str(x) for x in row] for row in step.rows]
+    return {"states": list(step.states), "matrix": matrix, "factor": str(factor)}
+
+
+def _shown(name: str, rows: Any) -> list[str]:
+    if len(rows) > 8:
+        return [f"{name}   {len(rows)} × {len(rows)}, in the JSON"]
+    return [f"{name}   {'  '.join(f'{float(x):10.5g}' for x in row)}" for row in rows]
+
+
+def _orbit(step: Step) -> Witness:
+    """The moves M^k d from the first one, or from the direction that grows most."""
+    floats = np.array([[float(x) for x in row] for row in step.rows])
+    values, vectors = np.linalg.eig(floats)
+    size = float(np.abs(values).max())
+    if step.first:
+        move = np.array([float(x) for x in step.first])
+        note = f"M has an eigenvalue of size {size:.6g}, and the first move a part that does not shrink"
+    else:
+        v = vectors[:, int(np.argmax(np.abs(values)))]
+        move = np.real(v) + np.imag(v)
+        note = f"M has an eigenvalue of size {size:.6g}: no first move with a part in it shrinks"
+    start, growth = move, []
+    for _ in range(_STEPS):
+        growth.append(float(np.abs(move).max()))
+        if not growth[-1] < 1e12 * growth[0]:
+            break
+        move = floats @ move
+    exact = {"matrix": [[str(x) for x in row] for row in step.rows], "states": list(step.states)}
+    return Witness("moves", tuple(map(float, start)), start.shape, tuple(growth), note, exact)
