@@ -130,12 +130,28 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
     pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
     found = [_by_page(page, told, elaborated) for page, told in pages]
     if not any(certificate.verdict in (PROVED, REFUTED) for certificate in found):
-        found += filter(None, (rule.verdict(claim, elaborated) for rule in rules().values()))
+        found += _by_rules(claim, elaborated)
     if not found:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
-    best = min(found, key=lambda certificate: (PROVED, REFUTED, UNKNOWN).index(certificate.verdict))
+    best = min(found, key=_rank)
     return replace(best, assumptions=(*claim.context.assumed.used, *claim.solved.rules))
+
+
+def _rank(certificate: Certificate) -> tuple[int, bool]:
+    """Proofs first, those with a factor before others; then refutations."""
+    proved = certificate.verdict == PROVED
+    return (PROVED, REFUTED, UNKNOWN).index(certificate.verdict), proved and certificate.factor is None
+
+
+def _by_rules(claim: Claim, elaborated: Elaborated) -> Iterable[Certificate]:
+    """What the rules say, up to the first that proves a factor."""
+    for rule in rules().values():
+        certificate = rule.verdict(claim, elaborated)
+        if certificate is not None:
+            yield certificate
+            if certificate.verdict == PROVED and certificate.factor is not None:
+                return
 
 
 def _by_page(page: library.Page, claim: Claim, elaborated: Elaborated) -> Certificate:

@@ -16,7 +16,7 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, numpy_helper
 
-from banach.backends.onnx import lyapunov, proof
+from banach.backends.onnx import averaged, contraction, lyapunov, proof
 from banach.backends.onnx.rational import BINARY, UNARY, End, Number, Refused, root, rounded, same_unit
 
 _DEEPEST = 200
@@ -227,12 +227,20 @@ def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Ver
 def _check_derivation(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
     """The numbers that stand in place of a page's theorem prove the factor that is claimed."""
     stated, trees = certificate["derivation"], certificate["evidence"]["derivation"]
-    factor, claimed = Fraction(stated["factor"]), certificate["factor"]
-    holds = stated["kind"] == "lyapunov" and claimed is not None and factor <= Fraction(claimed)
-    holds = holds and lyapunov.falls(stated, trees, measure)
-    (found.checked if holds else found.failed).append(
-        f"{certificate['solve']}: the Lyapunov function falls by the square of {float(factor):.6g}"
-    )
+    name, kind = certificate["solve"], stated["kind"]
+    if kind == "averaged":
+        holds = averaged.is_averaged(stated, trees, measure)
+        text = f"{name}: the map of a step is {float(Fraction(stated['a'])):.6g}-averaged"
+    else:
+        factor, claimed = Fraction(stated["factor"]), certificate["factor"]
+        holds = claimed is not None and factor <= Fraction(claimed)
+        if kind == "lyapunov":
+            holds = holds and lyapunov.falls(stated, trees, measure)
+            text = f"{name}: the Lyapunov function falls by the square of {float(factor):.6g}"
+        else:
+            holds = kind in ("weights", "form") and holds and contraction.contracts(stated)
+            text = f"{name}: the norm of the certificate falls by {float(factor):.6g} under its matrix"
+    (found.checked if holds else found.failed).append(text)
 
 
 # --- exact arithmetic on trees ----------------------------------------------------------------------------
