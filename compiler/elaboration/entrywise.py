@@ -1,9 +1,9 @@
 """A step's dependence on its states, entry by entry, in exact arithmetic on the numbers that the model holds.
 
 Every value of the step's graph is known before the run, or not, or moves with the states. A moving value has
-a column for every entry of the states: exactly, where the step is affine, the derivative by that entry; as a
-bound, the most by which it can change for a unit of it, where slopes and sizes take the place of signs. A
-linear operation acts on columns as on values: so its own numpy meaning is run on fractions.
+a column for every entry of the states, its derivative by that entry: one number where the step is affine. A
+linear operation acts on columns as on values, so its own numpy meaning is run on fractions. slopes.py has
+ranges in place of numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,43 +16,12 @@ import numpy as np
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.expression import names as names_in
 from banach.ir.graph import Graph, Op, Value, prune
-from banach.ir.primitive import Known, page
-from banach.ir.primitives.elementwise import Elementwise
+from banach.ir.primitive import page
 from banach.ir.primitives.regions import RegionOp
 from banach.ir.tensor_type import TensorType, numpy_dtype
 
 MOST = 32  # entries of all states
 _LARGEST = 1 << 14  # entries of a value
-# Linear operations whose coefficients are 0, 1 or products of the operands that are held: with the sizes of
-# those, and sums in place of differences, they bound what they do.
-_BOUNDABLE = frozenset(
-    (
-        "add",
-        "subtract",
-        "negate",
-        "multiply",
-        "divide",
-        "matvec",
-        "matmul",
-        "transpose",
-        "reshape",
-        "broadcast",
-        "slice",
-        "pad",
-        "concatenate",
-        "sum",
-        "roll",
-        "flip",
-        "stride",
-        "dilate",
-        "wrap_pad",
-        "reflect_pad",
-        "take",
-        "cumsum",
-        "select",
-        "mask",
-    )
-)
 
 
 class NotRead(Exception):
@@ -75,10 +44,11 @@ class Free:
 class Moving:
     """The columns that are not zero, by the number of the entry."""
 
-    columns: Mapping[int, np.ndarray]
+    columns: Mapping[int, Any]
 
 
 Meaning = Fixed | Free | Moving
+Move = Callable[[Op, list[Meaning], list[TensorType]], Moving]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +56,7 @@ class Step:
     """The states that matter for what is returned, one vector of `size` entries, and how they depend on
     themselves.
 
-    `rows[i][j]` is exact where `affine`, else a bound of the size.
+    `rows[i][j]` is the derivative where `affine`, else a bound of its size.
     """
 
     states: tuple[str, ...]
@@ -99,15 +69,19 @@ def exact_step(claim: Claim) -> Step:
     """The matrix of an affine step, and its first move. NotRead: it is not affine, or not known, or too
     large.
     """
-    return _read(claim, False)
+    states, rows = read(claim, _exact, lambda unit: unit, lambda column: column)
+    graph, given = claim.solved.step, _captures(claim)
+    return Step(states, rows, True, _first_move(claim, graph, states, given))
 
 
-def bounded_step(claim: Claim) -> Step:
-    """How much each entry can change with each other. NotRead: that has no bound, or it is too large."""
-    return _read(claim, True)
+def read(
+    claim: Claim, move: Move, enter: Callable[[np.ndarray], Any], leave: Callable[[Any], np.ndarray]
+) -> tuple[tuple[str, ...], tuple[tuple[Fraction, ...], ...]]:
+    """The states that matter, and the matrix of what `leave` makes of the columns. NotRead: there is none.
 
-
-def _read(claim: Claim, bounds: bool) -> Step:
+    `move` says what an operation makes of moving values, `enter` what the column of an entry of the states
+    is.
+    """
     graph, given = claim.solved.step, _captures(claim)
     kept = _kept(claim, graph)
     ports = {port.name: port.type for port in graph.inputs}
@@ -119,21 +93,20 @@ def _read(claim: Claim, bounds: bool) -> Step:
         if port.name not in kept:
             inputs.append(Free())
             continue
-        size, shape = _entries(port.type), _shape(port.type)
-        columns = {start + i: _unit(size, i).reshape(shape) for i in range(size)}
+        size, shape = _entries(port.type), shape_of(port.type)
+        columns = {start + i: enter(_unit(size, i).reshape(shape)) for i in range(size)}
         inputs.append(Moving(columns))
         start += size
-    found = _run(_only(graph, kept), [*inputs, *given], bounds)
+    found = _run(_only(graph, kept), [*inputs, *given], move)
     rows = []
     for name, meaning in zip(kept, found):
-        columns = meaning.columns if isinstance(meaning, Moving) else {}
-        shape = _shape(ports[name])
-        zero = _zeros(ports[name])
+        columns = {j: leave(c) for j, c in meaning.columns.items()} if isinstance(meaning, Moving) else {}
+        shape = shape_of(ports[name])
+        zero = zeros(ports[name])
         whole = [np.broadcast_to(columns.get(j, zero), shape).ravel() for j in range(sum(sizes))]
         for i in range(_entries(ports[name])):
             rows.append(tuple(Fraction(c[i]) for c in whole))
-    first = None if bounds else _first_move(claim, graph, kept, given)
-    return Step(tuple(kept), tuple(rows), not bounds, first)
+    return tuple(kept), tuple(rows)
 
 
 def _first_move(
@@ -146,7 +119,7 @@ def _first_move(
     if not all(isinstance(known[name], Fixed) for name in kept):
         return None
     inputs = [Free(), *(known[port.name] for port in ports), *given]
-    found = _run(_only(graph, kept), inputs, False)
+    found = _run(_only(graph, kept), inputs, _exact)
     if not all(isinstance(meaning, Fixed) for meaning in found):
         return None
     moves = []
@@ -195,26 +168,26 @@ def _captures(claim: Claim) -> list[Meaning]:
 def _outer(claim: Claim, values: Sequence[Value]) -> list[Meaning]:
     """What is known of values of the graph around; its inputs are not known before the run."""
     graph = prune(claim.context.scope.build.finish({str(i): v for i, v in enumerate(values)}))
-    return _run(graph, [Free()] * len(graph.inputs), False)
+    return _run(graph, [Free()] * len(graph.inputs), _exact)
 
 
 # --- running a graph --------------------------------------------------------------------------------------
 
 
-def _run(graph: Graph, inputs: Sequence[Meaning], bounds: bool) -> list[Meaning]:
+def _run(graph: Graph, inputs: Sequence[Meaning], move: Move) -> list[Meaning]:
     known = list(inputs)
     types = [port.type for port in graph.inputs]
     for op in graph.ops:
         operands = [known[v] for v in op.operands]
-        found = _apply(op, operands, [types[v] for v in op.operands], bounds)
+        found = _apply(op, operands, [types[v] for v in op.operands], move)
         known += [found] * len(op.types)
         types += op.types
     return [known[v] for v in graph.outputs]
 
 
-def _apply(op: Op, operands: list[Meaning], types: list[TensorType], bounds: bool) -> Meaning:
+def _apply(op: Op, operands: list[Meaning], types: list[TensorType], move: Move) -> Meaning:
     if any(isinstance(x, Moving) for x in operands):
-        return _moving(op, operands, types, bounds)
+        return _moving(op, operands, types, move)
     definition, type = page(op.name), op.types[0]
     if any(isinstance(x, Free) for x in operands) or op.types[1:]:
         return Free()
@@ -235,85 +208,68 @@ def _apply(op: Op, operands: list[Meaning], types: list[TensorType], bounds: boo
     return Fixed(_rational(result)) if np.isfinite(result).all() else Free()
 
 
-def _moving(op: Op, operands: list[Meaning], types: list[TensorType], bounds: bool) -> Meaning:
+def _moving(op: Op, operands: list[Meaning], types: list[TensorType], move: Move) -> Meaning:
     """The columns of an operation that takes moving values."""
-    definition, type = page(op.name), op.types[0]
-    if isinstance(definition, RegionOp) or op.types[1:] or not _small(type):
+    if isinstance(page(op.name), RegionOp) or op.types[1:] or not _small(op.types[0]):
         raise NotRead(f"`{op.name}` is not taken apart")
-    if op.name == "cast" and type.is_float:
+    if op.name == "cast" and op.types[0].is_float:
         return operands[0]
-    moves = {i for i, x in enumerate(operands) if isinstance(x, Moving)}
-    groups = definition.linear_groups(len(operands))
-    group = next((set(g) for g in groups if moves <= set(g)), None)
-    if group is not None and type.is_float and (not bounds or op.name in _BOUNDABLE):
-        return _linear(op, operands, types, group, bounds)
-    if bounds:
-        return _by_slope(op, operands, types, definition)
-    raise NotRead(f"`{op.name}` is not linear in the states")
+    return move(op, operands, types)
 
 
-def _linear(
-    op: Op, operands: list[Meaning], types: list[TensorType], group: set[int], bounds: bool
-) -> Moving:
-    held: dict[int, np.ndarray] = {}
-    for i, x in enumerate(operands):
-        if i in group:
-            continue
-        if not isinstance(x, Fixed):
-            raise NotRead(f"`{op.name}` takes a factor that is not known before the run")
-        held[i] = np.abs(x.array) if bounds and x.array.dtype == object else x.array
-    act = _act(op, bounds)
-    numbers = sorted({j for x in operands if isinstance(x, Moving) for j in x.columns})
+def _exact(op: Op, operands: list[Meaning], types: list[TensorType]) -> Moving:
+    """The columns of a linear operation."""
+    held = held_operands(op, operands)
+    if held is None:
+        raise NotRead(f"`{op.name}` is not linear in the states")
     columns = {}
-    for j in numbers:
-        given = []
-        for i, x in enumerate(operands):
-            own = x.columns.get(j) if isinstance(x, Moving) else None
-            given.append(held[i] if i in held else own if own is not None else _zeros(types[i]))
-        column = _tried(act, given, op)
+    for j in numbers(operands):
+        given = [
+            held[i]
+            if i in held
+            else x.columns[j]
+            if isinstance(x, Moving) and j in x.columns
+            else zeros(types[i])
+            for i, x in enumerate(operands)
+        ]
+        column = acted(op, given)
         if column.any():
             columns[j] = column
     return Moving(columns)
 
 
-def _act(op: Op, bounds: bool) -> Callable[..., Any]:
-    definition, attributes = page(op.name), dict(op.attributes)
-    if bounds and op.name == "subtract":
-        return page("add").evaluate
-    if bounds and op.name == "negate":
-        return lambda x: x
-    return lambda *given: definition.evaluate(*given, **attributes)
+def held_operands(op: Op, operands: list[Meaning]) -> dict[int, np.ndarray] | None:
+    """The operands that are held, in the others of which the operation is linear; None: it is not.
+
+    NotRead: what is held is not known before the run.
+    """
+    moves = {i for i, x in enumerate(operands) if isinstance(x, Moving)}
+    groups = page(op.name).linear_groups(len(operands))
+    group = next((set(g) for g in groups if moves <= set(g)), None)
+    if group is None or not op.types[0].is_float:
+        return None
+    held: dict[int, np.ndarray] = {}
+    for i, x in enumerate(operands):
+        if i not in group:
+            if not isinstance(x, Fixed):
+                raise NotRead(f"`{op.name}` takes a factor that is not known before the run")
+            held[i] = x.array
+    return held
 
 
-def _tried(act: Callable[..., Any], given: list[np.ndarray], op: Op) -> np.ndarray:
+def numbers(operands: list[Meaning]) -> list[int]:
+    """The entries of the states that some operand moves with."""
+    return sorted({j for x in operands if isinstance(x, Moving) for j in x.columns})
+
+
+def acted(op: Op, given: Sequence[np.ndarray]) -> np.ndarray:
+    """The operation on arrays of fractions. NotRead: its meaning does not act on them."""
     try:
-        return _checked(act(*given))
+        return _checked(page(op.name).evaluate(*given, **dict(op.attributes)))
     except ZeroDivisionError:
         raise NotRead("a division by zero") from None
     except (TypeError, ValueError, AttributeError):
         raise NotRead(f"`{op.name}` does not act on fractions") from None
-
-
-def _by_slope(op: Op, operands: list[Meaning], types: list[TensorType], definition: Any) -> Moving:
-    """Entry by entry, the slope times the column: of a function of one number, or of the larger of two."""
-    if isinstance(definition, Elementwise) or op.name in ("soft_threshold", "leaky_relu", "elu"):
-        if not isinstance(operands[0], Moving) or any(isinstance(x, Moving) for x in operands[1:]):
-            raise NotRead(f"`{op.name}` has no slope in its threshold")
-        known = [Known(type) for type in types]
-        slope = definition.gain(0, known, **dict(op.attributes)).hi
-        if not isinstance(slope, Fraction):
-            raise NotRead(f"`{op.name}` has no bounded slope")
-        shape = _shape(op.types[0])
-        columns = operands[0].columns
-        return Moving({j: np.asarray(np.broadcast_to(c, shape) * slope) for j, c in columns.items()})
-    if op.name in ("maximum", "minimum"):
-        shape, total = _shape(op.types[0]), {}
-        for x in operands:
-            for j, c in x.columns.items() if isinstance(x, Moving) else ():
-                c = np.broadcast_to(c, shape)
-                total[j] = np.asarray(np.maximum(total[j], c)) if j in total else c
-        return Moving(total)
-    raise NotRead(f"`{op.name}` has no bound for each entry")
 
 
 # --- arrays of fractions ----------------------------------------------------------------------------------
@@ -346,13 +302,13 @@ def _unit(size: int, i: int) -> np.ndarray:
     return found
 
 
-def _zeros(type: TensorType) -> np.ndarray:
-    found = np.empty(_shape(type), object)
+def zeros(type: TensorType) -> np.ndarray:
+    found = np.empty(shape_of(type), object)
     found[...] = Fraction(0)
     return found
 
 
-def _shape(type: TensorType) -> tuple[int, ...]:
+def shape_of(type: TensorType) -> tuple[int, ...]:
     if not all(isinstance(size, int) for size in type.shape):
         raise NotRead("a size that is not known before the run")
     return tuple(int(size) for size in type.shape)  # type: ignore[arg-type]
@@ -361,8 +317,8 @@ def _shape(type: TensorType) -> tuple[int, ...]:
 def _entries(type: TensorType) -> int:
     if not type.is_float:
         raise NotRead("a state that is no real number")
-    return int(np.prod(_shape(type), dtype=np.int64))
+    return int(np.prod(shape_of(type), dtype=np.int64))
 
 
 def _small(type: TensorType) -> bool:
-    return int(np.prod(_shape(type), dtype=np.int64)) <= _LARGEST
+    return int(np.prod(shape_of(type), dtype=np.int64)) <= _LARGEST

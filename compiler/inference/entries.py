@@ -10,7 +10,8 @@ import numpy as np
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Derivation, Hypothesis, Witness
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.entrywise import NotRead, Step, bounded_step, exact_step
+from banach.compiler.elaboration.entrywise import NotRead, Step, exact_step
+from banach.compiler.elaboration.slopes import bounded_step
 from banach.compiler.facts import contraction, stability
 from banach.compiler.facts import quantity as q
 from banach.compiler.facts.stability import Side

@@ -14,6 +14,7 @@ import pytest
 import banach
 from banach.backends.onnx.verifier import verify
 from banach.compiler.certificate import Certificate
+from banach.compiler.elaboration.slopes import bounded_step
 from banach.compiler.facts import contraction, stability
 from banach.compiler.facts.stability import Side
 
@@ -317,3 +318,44 @@ def test_the_independent_checker(tmp_path: object, body: str, kind: str) -> None
         change(document["certificates"][0]["derivation"])
         entry.value = json.dumps(document)
         assert not verify(sealed).ok
+
+
+def test_slopes_keep_their_signs() -> None:
+    """Between 0.1 and 0.9, where sizes alone would give 1.7."""
+    found = certificate(f"solve:\n  x: {{state: {{x: v}}, next: {{x: 0.9 * x - 0.8 * softplus(x)}}, {NORM}}}")
+    assert (found.verdict, found.theorem) == ("proved", "weighted-contraction")
+    assert found.upper_factor == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_change_of_an_entry_is_larger_than_its_bound(seed: int) -> None:
+    """Random networks with every kind of operation, against differences of the oracle's own values."""
+    rng = np.random.default_rng(seed)
+    V, W = rng.standard_normal((2, 3, 3)).round(2)
+    steps = [
+        "0.3 * tanh(W @ x) - 0.2 * x",
+        "maximum(W @ x, 0.5 * x) - minimum(V @ x, 0.1)",
+        "relu(V @ relu(W @ x) - x) / [2, -4, 8]",
+        "soft_threshold(W @ x, 0.3) + abs(V @ x) * [1, -1, 0.5]",
+        "gelu(x) - silu(W @ x) + sum(softplus(x)) * ones(3)",
+        "concatenate(sin(x[1:]), 2 * x[:1]) - sigmoid(W @ tanh(V @ x))",
+    ]
+    body = f"""
+    parameters: {{V: {V.tolist()}, W: {W.tolist()}}}
+    operators: {{T(x): "{steps[seed % len(steps)]}"}}
+    solve:
+      x: {{state: {{x: v}}, next: {{x: T(x)}}, {NORM}}}
+    """
+    built = banach.loads(HEAD + textwrap.dedent(body) + "\noutputs: {y: T(v)}\n")
+    bound = np.array([[float(t) for t in row] for row in bounded_step(built.elaborated.claims[0]).rows])
+    run, attained = built.compile(to="oracle").run, np.zeros((3, 3))
+    for _ in range(15):
+        x, j, size = (
+            rng.standard_normal(3) * rng.choice([0.1, 1, 5]),
+            rng.integers(3),
+            rng.choice([1e-3, 1, 10]),
+        )
+        moved = np.abs(run(v=x + size * np.eye(3)[j], u=0)["y"] - run(v=x, u=0)["y"]) / size
+        assert (moved <= bound[:, j] * (1 + 1e-9) + 1e-9).all()
+        attained[:, j] = np.maximum(attained[:, j], moved)
+    assert attained.sum() > 0.2 * bound.sum()  # the bounds are no empty ones

@@ -60,8 +60,8 @@ def test_a_rotation_bears_no_delay(page):
         ("n: 12,", "n: 2,"),
         ("M: 0.9 * hollow / reshape(sum(abs(hollow), axis=1), n, 1)", f"M: [[{c}, {-s}], [{s}, {c}]]"),
         ("require: {x: converges}", ""),
+        ("method: jacobi(eye(n) - M, b)", "method: picard(T)"),  # Jacobi's own matrix has radius 1.4 here
     )
-    assert turned.certificates["x"].verdict != "proved"
     order = np.tile([0, 1], 1500)
     K = len(order)
     none = turned.run(order=order, delays=np.zeros((K, 2), int), **{"x.max_iterations": 1})
