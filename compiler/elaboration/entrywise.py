@@ -82,6 +82,8 @@ def read(
     `move` says what an operation makes of moving values, `enter` what the column of an entry of the states
     is.
     """
+    if not claim.recipe.plain:
+        raise NotRead("it holds states for some steps, or reads old ones")
     graph, given = claim.solved.step, _captures(claim)
     kept = _kept(claim, graph)
     ports = {port.name: port.type for port in graph.inputs}
@@ -137,6 +139,7 @@ def _kept(claim: Claim, graph: Graph) -> list[str]:
     number = {port.name: i for i, port in enumerate(graph.inputs)}
     after = dict(zip(graph.output_names, graph.outputs))
     names = [name for name, _ in claim.recipe.state]
+    held = set(range(len(graph.inputs) - len(claim.solved.captures), len(graph.inputs)))
     waiting = [name for name in names if name in names_in(claim.recipe.returns)]
     kept: set[str] = set()
     while waiting:
@@ -145,8 +148,8 @@ def _kept(claim: Claim, graph: Graph) -> list[str]:
             continue
         kept.add(name)
         reads = needs[after[name]]
-        if number["k"] in reads:
-            raise NotRead("its step changes with the count")
+        if not reads <= held | {number[other] for other in names}:
+            raise NotRead("its step changes with the count, or with what another solve leaves")
         waiting += [other for other in names if number[other] in reads]
     return [port.name for port in graph.inputs if port.name in kept]
 

@@ -447,3 +447,18 @@ def test_the_derivation_is_told(tmp_path: object, capsys: pytest.CaptureFixture[
     assert "derivation" in told and "V⁺ <= factor²·V" in told and "λ(" in told
     assert main(["explain", "quadratic-lyapunov"]) == 0
     assert "Taylor, Van Scoy & Lessard 2018" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("next", "verdict"),
+    [
+        (heavy_ball("0.02", "0.5"), "proved"),
+        ("{every(10): {x: x - 0.02 * grad(f)(x)}, last: x}", "unknown"),
+        ("{x: x - 0.02 * grad(f)(history(x, 3)[2]), last: x}", "unknown"),
+    ],
+)
+def test_a_step_that_does_more_than_its_formulas(next: str, verdict: str) -> None:
+    try:
+        assert certificate(next).verdict == verdict
+    except banach.SpecError:
+        assert verdict == "unknown"
