@@ -96,13 +96,14 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
     found = [_by_page(page, told, elaborated) for page, told in pages]
+    found = [replace(certificate, assumptions=tuple(claim.context.assumed.used)) for certificate in found]
     if not any(certificate.verdict in (PROVED, REFUTED) for certificate in found):
         found += _by_rules(claim, elaborated)
     if not found:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     best = min(found, key=_rank)
-    return replace(best, assumptions=(*claim.context.assumed.used, *claim.solved.rules))
+    return replace(best, assumptions=(*best.assumptions, *claim.solved.rules))
 
 
 def _rank(certificate: Certificate) -> tuple[int, bool]:
@@ -114,9 +115,10 @@ def _rank(certificate: Certificate) -> tuple[int, bool]:
 def _by_rules(claim: Claim, elaborated: Elaborated) -> Iterable[Certificate]:
     """What the rules say, up to the first that proves a factor."""
     for rule in rules().values():
+        claim.context.assumed.used.clear()
         certificate = rule.verdict(claim, elaborated)
         if certificate is not None:
-            yield certificate
+            yield replace(certificate, assumptions=tuple(claim.context.assumed.used))
             if certificate.verdict == PROVED and certificate.factor is not None:
                 return
 

@@ -128,7 +128,7 @@ def test_nesterov_in_one_state_less_and_one_more() -> None:
     for next, state, where in forms:
         next = next.replace("x' - x", "y' - y")
         text = SPEC.replace("norm(x' - x)", "norm(y' - y)") if "y:" in state else SPEC
-        words = dict(f="sum(x**2)", operators="I1: I", mu=1, L=25, precision="float64")
+        words = dict(f="sum(log(1 + exp(x))) + sum(x**2)", operators="I1: I", mu=1, L=25, precision="float64")
         spec = text.format(next=next, state=state, where=where and f"where: {where}", returns="", **words)
         found = banach.loads(spec).check().certificates["x"]
         assert found.verdict == "proved", found.missing
@@ -440,7 +440,8 @@ def test_a_changed_number_is_found(sealed: onnx.ModelProto, change: object) -> N
 
 def test_the_derivation_is_told(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "spec.yaml"  # type: ignore[operator]
-    words = dict(f="sum(x**2)", operators="I1: I", mu=1, L=25, precision="float64", where="", returns="")
+    words = dict(f="sum(exp(-x)) + sum(x**2)", operators="I1: I", mu=1, L=25, precision="float64")
+    words |= dict(where="", returns="")
     path.write_text(SPEC.format(next=heavy_ball("0.04", "0.5"), state=TWO, **words))
     assert main(["check", "-v", str(path)]) == 0
     told = capsys.readouterr().out
