@@ -16,7 +16,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.forms import is_gram, reflected
 from banach.compiler.elaboration.opaque import declared
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
-from banach.compiler.elaboration.scope import stored
+from banach.compiler.elaboration.scope import Scope, stored
 from banach.compiler.elaboration.things import (
     Adjoint,
     Composed,
@@ -98,7 +98,7 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
         case Matrix(Table() as table):
             return analysis.norm_fact(stored(table, context.scope.precision), table.label)
         case Matrix(Tensor() as tensor):
-            return norm_atom(tensor)
+            return norm_atom(tensor, context.scope)
         case Scaled(factor, inner):
             size = as_stored(factor, context) or ANYTHING
             return q.combine("*", q.transform("abs", size), lipschitz(inner, context, span))
@@ -146,11 +146,15 @@ def at_most(quantity: q.Quantity) -> q.Quantity:
     return q.Quantity(Interval.between(0, interval.hi), ["at_most", quantity.tree], quantity.unit)
 
 
-def norm_atom(matrix: Tensor) -> q.Quantity:
-    """The norm of a matrix that is known only at run time: one unknown for each matrix, whatever its name."""
-    value, name = matrix.value, matrix.label or "A"
-    given = any(value.id == port.id for port in value.builder.inputs) and matrix.label
-    return q.atom(f"‖{name}‖" if given else f"‖{name} ({value.builder.name} {value.id})‖")
+def norm_atom(matrix: Tensor, scope: Scope) -> q.Quantity:
+    """The norm of a matrix that is known only at run time: one unknown for each matrix, whatever its name.
+
+    Only an input of the model is told by its name: states, entries of sequences and arguments of maps may
+    bear the name of one.
+    """
+    value, name, home = matrix.value, matrix.label or "A", scope.home(matrix.value)
+    given = home.outer is None and matrix.label and any(value.id == port.id for port in home.build.inputs)
+    return q.atom(f"‖{name}‖" if given else f"‖{name} ({home.build.name}, {home.number}, {value.id})‖")
 
 
 def _result_of(map: Map, context: Context, span: Span | None) -> TensorType | None:

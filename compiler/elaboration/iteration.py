@@ -167,7 +167,10 @@ def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Reg
     for name, type in types.items():
         outputs[name] = fitted(name, names.find(f"{name}'"), type, formulas[name].span, scope, places[name])
     for name, value in scope.reports.items():
-        states[name] = scope.build.input(name, value.type)
+        states[name] = old = scope.build.input(name, value.type)
+        if name in scope.skipped:  # what was found when it last ran
+            ran = scope.build.op("less_equal", scope.build.scalar(0, value.type.dtype), value)
+            value = scope.build.op("select", ran, value, old)
         outputs[name] = value
     return scope, [counter, *states.values()], outputs
 

@@ -314,6 +314,8 @@ class _Reader:
     def _inline(self, map: Map, values: list[Any], depth: int) -> Combination:
         if not isinstance(map, Formula) or len(values) != len(map.parameters):
             raise NotLinear("a map that is given by no formula of its arguments")
+        if map.iterates:
+            raise NotLinear(f"`{map.name}` holds iterations of its own")
         if depth > _DEEPEST:
             raise NotLinear("formulas nested too deep")
         moving = {

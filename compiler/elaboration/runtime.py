@@ -110,7 +110,7 @@ def norm_bound(matrix: Tensor, context: Context, span: Span | None) -> Tensor:
     within = q.Quantity(
         Interval.between(1, _FARTHEST), ["between", "1", str(_FARTHEST)]
     )  # the factor between the bound and the norm
-    norm = constants.norm_atom(matrix)
+    norm = constants.norm_atom(matrix, context.scope)
     return Tensor(stored, norm.tree[1], q.combine("*", within, norm))
 
 

@@ -27,6 +27,9 @@ class Scope:
         self.contract: Assumptions = outer.contract if outer else FREE  # what is assumed of sizes
         self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
         self.labels: dict[str, str] = outer.labels if outer else {}  # digest of a weight -> its name
+        self.opened: list[int] = outer.opened if outer else [0]  # how many scopes were opened before, in all
+        self.number = self.opened[0]
+        self.opened[0] += 1
         self.applied: list[int] = outer.applied if outer else [0]  # how many maps, in all
         self.places: dict[str, Span] = (
             outer.places if outer else {}
@@ -35,11 +38,21 @@ class Scope:
             outer.tried if outer else set()
         )  # derivatives that were held against differences
         self.reports: dict[str, Value] = {}  # of the solves inside maps that were applied here
+        self.skipped: set[str] = set()  # those of work that is not done in every step; negative if it was not
         self._made: dict[int, tuple[Any, Value]] = {}  # by identity; the thing itself is kept alive with it
 
     def inner(self, name: str) -> "Scope":
         """The scope of a region inside this one."""
         return Scope(name, self.precision, self)
+
+    def home(self, value: Value) -> "Scope":
+        """The scope whose graph a value belongs to: this one, or one around it."""
+        place: Scope | None = self
+        while place is not None and place.build is not value.builder:
+            place = place.outer
+        if place is None:
+            raise ValueError("a value of another graph")
+        return place
 
     def report(self, name: str, value: Value) -> None:
         """Keeps what a solve inside a map leaves, or the larger where there was one of that name."""

@@ -94,7 +94,8 @@ class Sections:
             self.names.find(name)
 
     def _operator(self, signature: Any, body: Body) -> Any:
-        map = body.map(signature.name, signature.parameters or (), self.names)
+        name = f"{self.within}.{signature.name}" if self.within else signature.name
+        map = body.map(name, signature.parameters or (), self.names)
         if signature.parameters is not None:
             return map
         if body.rule is not None:

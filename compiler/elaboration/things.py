@@ -87,6 +87,11 @@ class Formula(Map):
     scans: tuple[tuple[Scalar, Recurrence], ...] = ()  # iterations of its own, run where it is applied
     solves: tuple[Solve, ...] = ()
 
+    @property
+    def iterates(self) -> bool:
+        """Whether it holds iterations: its body may not be read without them, as they name values."""
+        return bool(self.scans or self.solves)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matrix(Map):

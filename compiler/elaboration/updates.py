@@ -28,6 +28,7 @@ from banach.ir.span import Span
 
 _EVERY, _HISTORY = "every", "history"
 _LARGEST = 1 << 16  # values kept of a state
+_NOT_RUN = -1  # below every count, residual and status
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +119,15 @@ def _held(
     for own, node in where:  # worked out inside the branch, so that it is skipped with it
         local.known[own] = pending(own, node, local, inner)
     made = fitted(name, context.evaluate(formula, local, inner), old.type, formula.span, work)
-    none = {own: rest.build.zeros(value.type) for own, value in work.reports.items()}
+    none = {own: rest.build.scalar(_NOT_RUN, value.type.dtype) for own, value in work.reports.items()}
     regions = [(work, [], {name: made, **work.reports}), (rest, [], {name: rest.bring(old), **none})]
     captures = captures_of(regions)
     closed = [close(region, captures) for region in regions]
     given = [due, *(outer for _, outer in captures)]
     result, *reports = build.emit("cond", given, {}, closed, formula.span)
-    for own, value in zip(
-        work.reports, reports
-    ):  # what solves inside maps leave; none where they did not run
+    for own, value in zip(work.reports, reports):  # what solves inside maps leave
         scope.report(own, value)
+        scope.skipped.add(own)
     return Tensor(result, name)
 
 

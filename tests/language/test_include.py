@@ -172,3 +172,33 @@ def test_parts_that_double_with_every_floor_are_refused(tmp_path):
     with pytest.raises(banach.SpecError) as wrong:
         banach.load(tmp_path / "p11.yaml")
     assert [d.code.id for d in wrong.value.diagnostics] == ["B214"]
+
+
+def test_a_map_of_a_part_is_no_map_of_the_model(folder):
+    """Both have an operator F with a solve z; each has its own certificate."""
+    inner = """
+banach: 1
+name: layer
+precision: float64
+inputs: {u: real}
+operators:
+  F(y):
+    solve:
+      z: {state: {z: 0.0}, next: {z: 1.5 * z + y}, stop: {residual: abs(z' - z) <= 1e-9, most: 9}}
+    returns: z
+outputs: {v: F(u)}
+"""
+    outer = """
+banach: 1
+precision: float64
+inputs: {b: real}
+operators:
+  layer: include(file=parts/layer.yaml)
+  F(y):
+    solve:
+      z: {state: {z: 0.0}, next: {z: 0.5 * z + y}, stop: {residual: abs(z' - z) <= 1e-9, most: 99}}
+    returns: z
+outputs: {v: layer(F(b))}
+"""
+    found = banach.load(folder(outer, inner)).check().certificates
+    assert {name: c.verdict for name, c in found.items()} == {"F.z": "proved", "layer.F.z": "unknown"}

@@ -196,6 +196,42 @@ def test_a_run_that_was_cut_short_inside_has_an_exit_code(banach_command, write)
     assert said.code == 5 and "middle.z: stopped at" in said.out
 
 
+HELD = """
+banach: 1
+name: held
+precision: float64
+inputs: {b: real}
+operators:
+  root(y):
+    solve:
+      z:
+        state: {z: 1.0}
+        next: {z: 0.5 * (z + y / z)}
+        stop: {residual: abs(z' - z) <= 1e-12, most: MOST}
+    returns: z
+solve:
+  x:
+    state: {x: 0.0, r: 1.0}
+    next:
+      x: 0.5 * x + r
+      every(40):
+        r: root(b)
+    stop: {residual: abs(x' - x) <= 1e-12, most: 100}
+outputs: {x: x}
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("most", "status"), [(100, 0), (2, 1)])
+def test_work_that_is_held_keeps_what_its_solves_left(backend, most, status):
+    """x = 2√b; the root is taken in step 0, and the loop ends in a step that takes none."""
+    found = banach.loads(HELD.replace("MOST", str(most))).compile(to=backend).run(b=9.0)
+    assert found["x.status"] == 0 and found["x.iterations"] % 40 != 1
+    assert found["root.z.status"] == status and 2 <= found["root.z.iterations"] <= 10
+    if not status:
+        np.testing.assert_allclose(found["x"], 6.0, rtol=1e-11)
+
+
 # --- what is certified -------------------------------------------------------------------------------------
 
 PLACES = """
