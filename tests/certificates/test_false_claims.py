@@ -222,4 +222,4 @@ solve:
     stop: {{{stop}, most: 100}}
 outputs: {{x: x}}
 """
-    assert banach.loads(text).check().certificates["x"].verdict == "unknown"
+    assert banach.loads(text).check().certificates["x"].verdict != "proved"
