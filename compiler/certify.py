@@ -10,7 +10,7 @@ from typing import Any
 from banach.compiler import library, syntax
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
 from banach.compiler.elaborate import Elaborated
-from banach.compiler.elaboration import constants, measure
+from banach.compiler.elaboration import constants, guests, measure
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.recognise import spelt_pages
 from banach.compiler.elaboration.replay import witness
@@ -103,7 +103,8 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
         missing = "no theorem covers an iteration of this form yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     best = min(found, key=_rank)
-    return replace(best, assumptions=(*best.assumptions, *claim.solved.rules))
+    relied = (*best.assumptions, *claim.solved.rules)
+    return replace(best, assumptions=guests.trusted(relied, claim.page, elaborated.graph))
 
 
 def _rank(certificate: Certificate) -> tuple[int, bool]:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(given)
         return options.work(options, texts)
     except SpecError as wrong:
-        return _fail(wrong.diagnostics, texts, "--json" in given, WRONG)
+        return _fail(wrong.diagnostics, wrong.texts | texts, "--json" in given, WRONG)
     except RunError as wrong:
         return _fail([wrong.diagnostic], texts, "--json" in given, WRONG)
     except BrokenPipeError:

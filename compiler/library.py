@@ -1,7 +1,8 @@
 """The library: pages in the language, found by their file's name in the folders of specs/."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping as Table
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -14,6 +15,7 @@ from banach.compiler.section import Section
 from banach.compiler.signature import Signature, parse_signature
 from banach.compiler.source import Mapping, Node, Scalar, Sequence
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
+from banach.ir.span import Span
 
 BAD_PAGE = Code(
     "B140",
@@ -21,7 +23,8 @@ BAD_PAGE = Code(
     """A page of the library cannot be read: its file does not hold exactly one page of its own name, or a
 section of it is wrong.
 
-A page stands in a file of its name: `specs/solvers/fista.yaml` holds `solver fista(f, g):`.
+A page stands in a file of its name: solvers/fista.yaml holds `solver fista(f, g):`, in specs/, in the
+folder that a spec names by `library:`, or in an installed package.
 """,
 )
 
@@ -167,6 +170,13 @@ class Page:
     formulas: dict[str, Definition]
     theorems: tuple[Theorem, ...] = ()
     refutations: tuple[Refutation, ...] = ()
+    place: Span = field(kw_only=True)
+    shelf: Table[str, "Page"] | None = None  # of a page from elsewhere: those that it may use beside ours
+
+    @property
+    def trusted(self) -> str:
+        """What a verdict trusts that uses the page; "" for one of ours, which tests have attacked."""
+        return f"the page {self.place.file}" if self.shelf is not None else ""
 
     @property
     def doc(self) -> str:
@@ -184,7 +194,7 @@ def find(name: str) -> Page | None:
     for kind, folder in FOLDERS.items():
         path = ROOT / folder / f"{name}.yaml"
         if path.is_file():
-            return _read(path, kind, folder)
+            return read_page(source.read_text(path), f"specs/{folder}/{path.name}", kind, name)
     return None
 
 
@@ -196,17 +206,18 @@ def pages(kind: str) -> Iterator[Page]:
             yield page
 
 
-def _read(path: Path, kind: str, folder: str) -> Page:
-    read = source.parse(source.read_text(path), f"specs/{folder}/{path.name}")
+def read_page(text: str, label: str, kind: str, name: str, shelf: Table[str, Page] | None = None) -> Page:
+    """The page of a kind and name in a text, whose places are in `label`. SpecError: it holds another."""
+    read = source.parse(text, label)
     known = {key.text: (key, node) for key, node in read.root}
     heads = [pair for text, pair in known.items() if text not in ("banach", "library")]
     if len(heads) != 1 or "banach" not in known:
         raise _bad(read.root, f"{read.name} does not hold exactly one page")
     key, node = heads[0]
     signature = parse_signature(key)
-    if (signature.word, signature.name) != (kind, path.stem) or not isinstance(node, Mapping):
-        raise _bad(key, f"{read.name} holds `{key.text}`, not the {kind} {path.stem}")
-    return _page(kind, signature, node)
+    if (signature.word, signature.name) != (kind, name) or not isinstance(node, Mapping):
+        raise _bad(key, f"{read.name} holds `{key.text}`, not the {kind} {name}")
+    return replace(_page(kind, signature, node), place=key.span, shelf=shelf)
 
 
 def _page(kind: str, signature: Signature, node: Mapping) -> Page:
@@ -241,6 +252,7 @@ def _page(kind: str, signature: Signature, node: Mapping) -> Page:
         formulas,
         tuple(theorems),
         tuple(refutations),
+        place=node.span,
     )
 
 
@@ -289,4 +301,5 @@ def _scalar(node: Node) -> Scalar:
 
 
 def _bad(node: Node, message: str) -> SpecError:
-    return SpecError([Diagnostic(BAD_PAGE, message, node.span)])
+    fix = "write one page, named after its file: `solver fista(f, g):` stands in solvers/fista.yaml"
+    return SpecError([Diagnostic(BAD_PAGE, message, node.span, fix=fix)])

@@ -25,6 +25,7 @@ _ABOUT = {
     "name": "the model's name",
     "doc": "what it is, in words",
     "precision": "the dtype of the running program",
+    "library": "a folder below the spec's own with pages beside those of the library",
     "sizes": "names for sizes: whole numbers, or for one that is known only at run time `any` or its bounds",
     "inputs": "tensors given at run time, by type: real[m, n], int[n], bool[n], real",
     "parameters": "what is known when the spec is compiled",

@@ -27,6 +27,7 @@ class Head(Section):
     name: Scalar | None = None
     doc: Scalar | None = None
     precision: Scalar | None = None
+    library: Scalar | None = None
     sizes: Mapping | None = None
     inputs: Mapping | None = None
     parameters: Mapping | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from banach.compiler import library, systems
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
-from banach.compiler.elaboration import spoken, vocabulary
+from banach.compiler.elaboration import guests, spoken, vocabulary
 from banach.compiler.inference.rule import rules
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.graph import PRIMITIVES
@@ -95,7 +95,7 @@ def explain(name: str) -> str:
         code = next((code for code in codes() if code.id == name), None)
         if code:
             return f"{code.id} {code.name}\n\n{code.page.strip()}"
-    page = library.find(name) if name.replace("_", "").isalnum() else None
+    page = library.find(name) or guests.installed().get(name) if name.replace("_", "").isalnum() else None
     if page:
         return _page(page)
     system = systems.find(name) if name.isidentifier() else None

@@ -93,19 +93,19 @@ class _State:
 
 def elaborated(spec: Spec, folder: Path | None, weights: Weights | None) -> tuple[Elaborated, Task | None]:
     """A spec as a model, and what its training is. SpecError: the mistakes of both."""
-    train, mistakes = spec.head.train, []
+    train, mistakes, texts = spec.head.train, [], {}
     made = task = None
     try:
         made = elaborate(spec, folder, weights)
     except SpecError as wrong:
-        mistakes += wrong.diagnostics
+        mistakes, texts = [*wrong.diagnostics], wrong.texts
     try:
         task = elaborate(spec, folder, weights, "task").task if train else None
     except SpecError as wrong:
         lines = range(train.span.line, train.span.end_line + 1) if train else ()
         mistakes += [d for d in wrong.diagnostics if made or (d.span and d.span.line in lines)]
     if made is None or mistakes:
-        raise SpecError(dict.fromkeys(mistakes))
+        raise SpecError(dict.fromkeys(mistakes), texts)
     return made, task
 
 

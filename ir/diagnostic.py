@@ -39,10 +39,14 @@ class Diagnostic:
 
 
 class SpecError(Exception):
-    """The spec or the command line is wrong; `diagnostics` holds everything that was found."""
+    """The spec or the command line is wrong; `diagnostics` holds everything that was found.
 
-    def __init__(self, diagnostics: Iterable[Diagnostic]):
+    `texts` has the texts of files other than the spec in which mistakes are.
+    """
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], texts: Mapping[str, str] | None = None):
         self.diagnostics = tuple(diagnostics)
+        self.texts = dict(texts or {})
         super().__init__("\n".join(f"{d.code.id} {d.message}" for d in self.diagnostics))
 
 

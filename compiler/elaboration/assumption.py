@@ -58,6 +58,13 @@ class Assumptions:
         """Notes that the derivatives of maps are used as they were given."""
         self.rules.extend(f"the derivative given for {name}" for name in maps)
 
+    def trust(self, text: str) -> None:
+        """Notes that what nobody has attacked by tests is used: a page from elsewhere. "" is none."""
+        if text:
+            self.rules.append(text)
+            if text not in self.used:
+                self.used.append(text)
+
     def narrow(self, word: str, thing: Any, found: Quantity) -> Quantity:
         """What is known of a number, with what is assumed of it. SpecError: both exclude each other."""
         for assumption in self._of(word, thing):

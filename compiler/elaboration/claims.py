@@ -86,7 +86,8 @@ def _by_method(
             fix="write `start: zeros(n)`, say",
         )
     context = context.about(arithmetic.type_of(start, context.scope))
-    names = Environment({**dict(zip(page.parameters, solver.arguments)), "start": start})
+    own = {**dict(zip(page.parameters, solver.arguments)), "start": start}
+    names = Environment(own, Environment(page.shelf))
     places = {"start": method.start.span, "method": method.method.span}
     _options(page, method, names, spec, context, places, mistakes)
     tolerance, most = _stop(found)

@@ -51,31 +51,31 @@ def finite(array: np.ndarray, what: str, span: Span) -> np.ndarray:
     return array
 
 
-def inside(name: str, folder: Path | None, span: Span) -> Path:
-    """The file, if it lies in the folder also when links are followed."""
+def inside(name: str, folder: Path | None, span: Span, kind: str = "file") -> Path:
+    """The file, or folder, if it lies in the spec's folder also when links are followed."""
     if folder is None:
         raise refuse(
-            BAD_FILE, "a spec that is no file cannot name one", span, fix="save the spec in a folder"
+            BAD_FILE, f"a spec that is no file cannot name a {kind}", span, fix="save the spec in a folder"
         )
     pure = PurePosixPath(name.replace("\\", "/"))
     root = folder.resolve()
     try:
         path = (root / pure).resolve() if "\0" not in name else root.parent
-        found = path.is_file()
+        found = path.is_file() if kind == "file" else path.is_dir()
     except (OSError, RuntimeError) as wrong:  # a name that is too long, links in a circle
         raise refuse(
             BAD_FILE, f"`{name}` cannot be read: {array_file.first_line(wrong)}", span, fix="check the name"
         ) from None
     if pure.is_absolute() or not path.is_relative_to(root):
         raise refuse(
-            BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix="copy the file beside the spec"
+            BAD_FILE, f"`{name}` lies outside the spec's folder", span, fix=f"copy the {kind} beside the spec"
         )
     if not found:
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         near = suggest(path.name, sorted(beside)[:_MOST_NAMES])
         label = f"did you mean `{pure.with_name(near)}`?" if near else ""
-        fix = f"write `{pure.with_name(near)}`" if near else "give the name of a file in the spec's folder"
-        raise refuse(BAD_FILE, f"there is no file `{name}` beside the spec", span, fix=fix, label=label)
+        fix = f"write `{pure.with_name(near)}`" if near else f"give the name of a {kind} in the spec's folder"
+        raise refuse(BAD_FILE, f"there is no {kind} `{name}` beside the spec", span, fix=fix, label=label)
     if path.stat().st_size > LARGEST:
         raise refuse(BAD_FILE, f"`{name}` is larger than 2 GB", span, fix="make it an input of the model")
     return path

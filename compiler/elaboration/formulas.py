@@ -295,7 +295,7 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
         raise _wrong_count(found, len(bound), node.span)
     if found.kind == "solver":
         return Solver(found, tuple(bound[name] for name in found.parameters))
-    inner = Environment(bound)
+    inner = Environment(bound, Environment(found.shelf))
     for name, formula in found.where:
         inner = inner.inner({name: evaluate(formula, inner, context)})
     if found.kind == "function":

@@ -172,6 +172,7 @@ def _stated(name: str, thing: Any, context: Context, span: Span | None, argument
         return _of_multiple(name, thing, context, span)
     if not isinstance(thing, Operator | Function) or name not in thing.page.facts:
         return constants.ANYTHING if name in _NUMBERS else None
+    context.assumed.trust(thing.page.trusted)
     parameters, formula = thing.page.facts[name]
     numbers = {
         name: own for name in thing.names.visible() if isinstance(own := thing.names.find(name), Number)
