@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from banach.compiler.elaboration import guests, nested, training
+from banach.compiler.elaboration import nested, training
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.declarations import BAD_TYPE, LANES, size, type_formula, type_of
 from banach.compiler.elaboration.included import Requirement, requirements
@@ -74,9 +74,7 @@ class _Elaborator:
 
     def run(self) -> Elaborated:
         sections = self.sections
-        shelf = guests.pages(self.spec.head.library, self.context.folder)
-        self.names.known.update(shelf)
-        sections.first.update({name: page.place for name, page in shelf.items()})
+        sections.pages()
         self._sizes(self.spec.head.sizes)
         self._inputs(self.spec.head.inputs)
         self._data(self.spec.head.inputs)

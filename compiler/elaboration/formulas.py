@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, indexing, maps, spoken, vocabulary
+from banach.compiler.elaboration import arithmetic, indexing, maps, spoken, vocabulary, word
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -105,14 +105,14 @@ def _name(id: str, span: Span, names: Environment) -> Any:
         raise Silent
     if found is not None:
         return found
-    if id in vocabulary.CONSTANTS:
-        return vocabulary.CONSTANTS[id]
+    if id in word.CONSTANTS:
+        return word.CONSTANTS[id]
     if id in vocabulary.FUNCTIONS or id in spoken.spoken():
         return vocabulary.Spoken(id)
     found = library.find(id)
     if found is not None:
         return found
-    known = [*names.visible(), *vocabulary.FUNCTIONS, *vocabulary.CONSTANTS, *spoken.spoken()]
+    known = [*names.visible(), *vocabulary.FUNCTIONS, *word.CONSTANTS, *spoken.spoken()]
     near = suggest(id, [*known, *(name for kind in library.FOLDERS for name in library.names(kind))])
     label = f"did you mean `{near}`?" if near else ""
     fix = f"write `{near}`" if near else "define it under `operators:`, `parameters:` or `inputs:`"

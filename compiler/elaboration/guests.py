@@ -12,9 +12,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from banach.compiler import library, source
-from banach.compiler.elaboration import files, spoken, vocabulary
-from banach.compiler.elaboration.problem import refuse
-from banach.compiler.elaboration.sections import NAME_CLASH
+from banach.compiler.elaboration import files, spoken
+from banach.compiler.elaboration.problem import NAME_CLASH, refuse
+from banach.compiler.elaboration.word import CONSTANTS, FUNCTIONS
 from banach.compiler.library import BAD_PAGE, FOLDERS, Page
 from banach.compiler.source import Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
@@ -110,7 +110,7 @@ def _listed(root: Path, label: str) -> Iterator[tuple[str, Path, str]]:
 def _clash(page: Page, shelf: Mapping[str, Page]) -> Diagnostic | None:
     """The mistake that the page's name means something already."""
     name, other = page.name, shelf.get(page.name) or library.find(page.name)
-    known = name in vocabulary.FUNCTIONS or name in vocabulary.CONSTANTS or name in spoken.spoken()
+    known = name in FUNCTIONS or name in CONSTANTS or name in spoken.spoken()
     if other is None and not known:
         return None
     notes = ((other.place, "this page bears it too"),) if other else ()

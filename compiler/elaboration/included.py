@@ -111,6 +111,7 @@ class _Inclusion:
         inner = replace(context, folder=self.path.parent, including=(*context.including, self.path))
         inner = replace(inner, domain=None, argument=None)
         sections = Sections(self.spec, inner, {}, within=self.spec.name, kept=self.kept)
+        sections.pages()
         _Sizes(sections, place).bind(inputs, arguments)
         sections.definitions()
         sections.assumptions()

@@ -72,6 +72,11 @@ NOT_KNOWN_YET = Code(
 Sizes, numbers of repetitions and options in words must be known when the spec is compiled.
 """,
 )
+NAME_CLASH = Code(
+    "B208",
+    "name-clash",
+    "Two things in one spec bear the same name. Every name means one thing; rename one of them.\n",
+)
 
 
 class Silent(Exception):

@@ -10,28 +10,23 @@ from typing import Any, Literal
 import numpy as np
 
 from banach.compiler import syntax
-from banach.compiler.elaboration import arithmetic, assumption, claims, training
+from banach.compiler.elaboration import arithmetic, assumption, claims, guests, training
 from banach.compiler.elaboration.blocks import Body, read_body
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.definitions import free_in, in_order, parses
 from banach.compiler.elaboration.parameters import parameter, trainable
-from banach.compiler.elaboration.problem import RECURSIVE, WRONG_KIND, Silent, refuse
+from banach.compiler.elaboration.problem import NAME_CLASH, RECURSIVE, WRONG_KIND, Silent, refuse
 from banach.compiler.elaboration.recurrence import scan
 from banach.compiler.elaboration.things import Broken, Environment, Number, Pending, Several, Table, describe
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Node, Scalar
 from banach.compiler.spec import Recurrence, Solve, Spec
-from banach.ir.diagnostic import Code, Diagnostic, SpecError
+from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Value
 from banach.ir.span import Span
 
-NAME_CLASH = Code(
-    "B208",
-    "name-clash",
-    "Two things in one spec bear the same name. Every name means one thing; rename one of them.\n",
-)
 Weights = Named[str, np.ndarray]
 Stage = Literal["model", "opened", "task"]
 
@@ -63,6 +58,12 @@ class Sections:
     def whole(self) -> Span:
         """The whole text."""
         return self.spec.source.root.span
+
+    def pages(self) -> None:
+        """Pages from elsewhere as names, before any other. SpecError: one is wrong."""
+        shelf = guests.pages(self.spec.head.library, self.context.folder)
+        self.names.known.update(shelf)
+        self.first.update({name: page.place for name, page in shelf.items()})
 
     def definitions(self) -> None:
         """Parameters, operators and schedules: each is worked out when it is first read, or now."""

@@ -26,7 +26,6 @@ from banach.compiler.elaboration.things import (
     Composed,
     Extent,
     Function,
-    Identity,
     Map,
     Number,
     Prox,
@@ -42,12 +41,6 @@ from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
 SHELVES = (declared_words, derivative_words)  # whose words are spoken beside those below
-CONSTANTS: dict[str, Any] = {
-    "I": Identity(),
-    "true": Truth(True),
-    "false": Truth(False),
-    "pi": Table(np.asarray(np.pi)),
-}
 
 
 @dataclass(frozen=True, slots=True)

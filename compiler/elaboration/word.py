@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from banach.compiler.elaboration.context import Context
+from banach.compiler.elaboration.things import Identity, Table, Truth
 from banach.ir.span import Span
 
 Arguments = Sequence[Any]
@@ -30,6 +33,12 @@ class Word:
 
 
 FUNCTIONS: dict[str, Word] = {}
+CONSTANTS: dict[str, Any] = {
+    "I": Identity(),
+    "true": Truth(True),
+    "false": Truth(False),
+    "pi": Table(np.asarray(np.pi)),
+}
 
 
 def word(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from banach.compiler import library, systems, telling
-from banach.compiler.elaboration import vocabulary
+from banach.compiler.elaboration import vocabulary, word
 from banach.compiler.pipeline import load
 from banach.ir.diagnostic import Code
 from banach.ir.shelf import pages as shelf
@@ -84,7 +84,7 @@ def test_names_do_not_clash():
     owners = {
         "page": [path.stem for path in LIBRARY],
         "word": list(vocabulary.FUNCTIONS),
-        "constant": list(vocabulary.CONSTANTS),
+        "constant": list(word.CONSTANTS),
     }
     flat = [name for names in owners.values() for name in names]
     assert not {name for name in flat if flat.count(name) > 1}

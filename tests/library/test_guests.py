@@ -140,6 +140,25 @@ def test_pages_use_each_other(place: Place) -> None:
 
 
 OPERATOR = "banach: 1\noperator damped(A):\n  doc: d\n  source: s\n  returns(x): x\n"
+INCLUDING = """\
+banach: 1
+precision: float64
+inputs: {b: "real[3]"}
+operators:
+  part: include(file=spec.yaml)
+outputs: {x: part(b)}
+"""
+
+
+def test_a_spec_that_is_included_brings_its_own_pages(place: Place) -> None:
+    path = place().with_name("outer.yaml")
+    path.write_text(INCLUDING)
+    model, b = banach.load(path), np.array([1.0, -2.0, 3.0])
+    np.testing.assert_allclose(model.compile(to="oracle").run(b=b)["x"], b, atol=1e-8)
+    found = model.check().certificates["spec.x"]
+    assert found.verdict == "proved" and "the page pages/solvers/damped.yaml" in found.assumptions
+
+
 CLASHES = {
     "l1": ("functions/l1", FUNCTION.replace("half_square", "l1"), "specs/functions/l1.yaml"),
     "two kinds": ("operators/damped", OPERATOR,
