@@ -37,6 +37,7 @@ class Known:
     range: Interval = REALS
     norm: Callable[[], Interval] = field(default=lambda: NONNEGATIVE)
     value: Tensor | None = None
+    symbol: Callable[[], Interval] = field(default=lambda: NONNEGATIVE)
 
 
 @dataclass(frozen=True, slots=True)

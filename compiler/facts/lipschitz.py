@@ -15,6 +15,7 @@ import numpy as np
 
 from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
+from banach.compiler.facts.torus import convolution_norm
 from banach.ir.exact import Interval
 from banach.ir.graph import Graph, Op
 from banach.ir.primitive import NONNEGATIVE, REALS, Known, page
@@ -110,7 +111,8 @@ def _known(op: Op, operands: Sequence[Known], type: TensorType, labels: Mapping[
         return _Weight(type, interval, operands[0].matrix, operands[0].label)
     if op.name == "constant" and type.rank > 2 and type.is_float:
         value = op.attribute("value")
-        return Known(type, interval, partial(_flat_norm, value), value)
+        laid = partial(convolution_norm, value.array)
+        return Known(type, interval, partial(_flat_norm, value), value, laid)
     return Known(type, interval, value=op.attribute("value") if op.name == "constant" else None)
 
 

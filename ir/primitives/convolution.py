@@ -37,7 +37,8 @@ class _Convolution(Primitive):
         signal, kernel = operands
         space = kernel.type.rank - 2
         if index == 0:
-            return Interval.between(0, min(_young(kernel).hi, _patched(kernel, attributes["stride"]).hi))
+            bounds = _young(kernel), _patched(kernel, attributes["stride"]), kernel.symbol()
+            return Interval.between(0, min(bound.hi for bound in bounds))
         # Every channel of the result is a matrix times its part of the kernel: the entries of a row, times
         # those of a column, bound its squared norm.
         out, size = self.window(signal.type, kernel.type, space, **attributes)
@@ -61,7 +62,7 @@ class Convolve(_Convolution):
     Types    x: [*s, c, *n], k: [d, c, *m] -> y: [*s, d, *((n - m)//stride + 1)]
     Reverse  R(x, k, dy) = (the transpose on dy, x correlated with dy)
     Facts    bilinear; gain in x at most √(max_o Σ|k|·max_i Σ|k|), which is Σ|k| for one channel, and at most
-             √(Π ⌈m/stride⌉)·‖k‖₂ with k as a matrix [d, c·m]
+             √(Π ⌈m/stride⌉)·‖k‖₂ with k as a matrix [d, c·m], and the greatest value of the kernel's symbol
     Source   young-1912; schur-1911, for the bound of a matrix by its row and column sums; singla-feizi-2021
     """
 
