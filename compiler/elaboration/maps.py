@@ -7,7 +7,14 @@ from typing import Any
 from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic, derivation, networks, opaque, rule
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.problem import TOO_MANY_MAPS, WRONG_ARGUMENTS, WRONG_KIND, counted, refuse
+from banach.compiler.elaboration.problem import (
+    TOO_MANY_MAPS,
+    WRONG_ARGUMENTS,
+    WRONG_KIND,
+    WRONG_SHAPE,
+    counted,
+    refuse,
+)
 from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import (
     Adjoint,
@@ -151,11 +158,11 @@ def apply(map: Map, arguments: Sequence[Any], context: Context, span: Span | Non
         case Adjoint(inner):
             return _apply_adjoint(inner, x, context, span)
         case Gradient(Function() as function) if "gradient" in function.page.formulas:
-            return _from_page(function, "gradient", [x], context, span)
+            return _in_its_space(_from_page(function, "gradient", [x], context, span), x, context, span)
         case Gradient():
             return derivation.apply(map, arguments, context, span)
         case Prox(function, step):
-            return _from_page(function, "prox", [x, step], context, span)
+            return _in_its_space(_from_page(function, "prox", [x, step], context, span), x, context, span)
         case Operator():
             return _from_page(map, "returns", [x], context, span)
         case Function():
@@ -219,6 +226,18 @@ def _apply_partial(map: Partial, arguments: Sequence[Any], context: Context, spa
         raise refuse(WRONG_ARGUMENTS, message, span, fix="give one argument for each hole `_`")
     flow = iter(arguments)
     return context.apply(map.map, [next(flow) if a is None else a for a in map.arguments], context, span)
+
+
+def _in_its_space(result: Any, x: Any, context: Context, span: Span | None) -> Any:
+    """A gradient or a proximal map's result, which has the shape of x: no argument of the page stretches it."""
+    if not arithmetic.is_tensor(result):
+        return result
+    found, wanted = arithmetic.type_of(result, context.scope), arithmetic.type_of(x, context.scope)
+    if found.shape == wanted.shape:
+        return result
+    message = f"a gradient or proximal map keeps the shape of its argument: {wanted} became {found}"
+    fix = "give the function arguments that are no larger than what it is applied to"
+    raise refuse(WRONG_SHAPE, message, span, fix=fix)
 
 
 def _from_page(

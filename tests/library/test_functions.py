@@ -199,3 +199,23 @@ def test_precompose_asks_for_orthogonal_rows_of_one_length(
 ) -> None:
     probe = Probe(library.find("precompose"), f"precompose(l1(0.7), {matrix}, {square})")
     assert probe.fact("convex") is holds
+
+
+@pytest.mark.parametrize(
+    "g", ["sq_l2(b)", "tilt(free(), b)", "weighted_l1(b)", "translate(l1(1), b)", "huber(b)"]
+)
+def test_no_argument_of_a_page_stretches_a_step(g: str) -> None:
+    """x ↦ 0.4 Σ (x − 0.1 b_i) grows, though the proximal map by itself moves no two points apart."""
+    with pytest.raises(banach.SpecError, match="keeps the shape of its argument"):
+        banach.loads(f"""
+banach: 1
+parameters:
+  b: [1, 2, 3, 4, 5, 6]
+  M: [[0.4, 0.4, 0.4, 0.4, 0.4, 0.4]]
+operators:
+  g: {g}
+  T: compose(M, prox(g, 0.1))
+solve:
+  x: {{method: picard(T), start: zeros(1), stop: {{residual: 1e-5, most: 100}}}}
+outputs: {{x: x}}
+""")
