@@ -28,7 +28,13 @@ folder that a spec names by `library:`, or in an installed package.
 """,
 )
 
-FOLDERS = {"operator": "operators", "function": "functions", "solver": "solvers", "schedule": "schedules"}
+FOLDERS = {
+    "operator": "operators",
+    "function": "functions",
+    "solver": "solvers",
+    "schedule": "schedules",
+    "stop": "stops",
+}
 ROOT = Path(__file__).resolve().parent.parent / "specs"
 
 T = TypeVar("T", bound=Section)
@@ -64,6 +70,14 @@ class SchedulePage(_PageSection):
     """A number for every step k = 0, 1, 2, ..."""
 
     title: ClassVar[str] = "schedule page"
+
+
+class StopPage(_PageSection):
+    """A number to stop by, of the values of states and of what the iteration was given."""
+
+    title: ClassVar[str] = "stop page"
+
+    returns: Scalar
 
 
 class SolverPage(_PageSection):
@@ -129,6 +143,7 @@ _MODELS: dict[str, type[_PageSection]] = {
     "function": FunctionPage,
     "solver": SolverPage,
     "schedule": SchedulePage,
+    "stop": StopPage,
 }
 
 

@@ -43,7 +43,7 @@ _ABOUT = {
     "expects": "the verdict on each of its solves: proved, refuted or unknown",
     "claim": "the numerical claim that a test of its own holds, in words",
     "lacks": "what its row asks for and it does not have, in words",
-    "residual": "the tolerance; in an iteration of your own, size <= tolerance * scale",
+    "residual": "the tolerance, or what to stop by: size <= tolerance * scale",
     "most": "the largest number of iterations",
     "method": "a solver of the library with its arguments",
     "start": "where the iteration starts",

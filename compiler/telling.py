@@ -19,7 +19,17 @@ from banach.ir.shelf import pages
 NO_PAGE = Code(
     "B151", "no-page", "`banach explain` knows diagnostics, names of the library, theorems, and words.\n"
 )
-KINDS = ("operators", "functions", "solvers", "schedules", "systems", "theorems", "words", "diagnostics")
+KINDS = (
+    "operators",
+    "functions",
+    "solvers",
+    "schedules",
+    "stops",
+    "systems",
+    "theorems",
+    "words",
+    "diagnostics",
+)
 _PACKAGES = ("banach.ir", "banach.compiler", "banach.backends")
 _PARTS = ("numpy", "networkx", "pydantic", "pyyaml", "onnx", "onnxruntime", "torch", "safetensors", "pillow")
 
@@ -211,6 +221,7 @@ _LISTS: dict[str, Any] = {
     "functions": lambda: _pages("function"),
     "solvers": lambda: _pages("solver"),
     "schedules": lambda: _pages("schedule"),
+    "stops": lambda: _pages("stop"),
     "systems": lambda: ((page.name, page.line) for page in systems.systems()),
     "theorems": _theorems,
     "words": lambda: _words(),

@@ -90,7 +90,8 @@ def _by_method(
     names = Environment(own, Environment(page.shelf))
     places = {"start": method.start.span, "method": method.method.span}
     _options(page, method, names, spec, context, places, mistakes)
-    tolerance, most = _stop(found)
+    size, tolerance, scale, own = _stop(found, section)
+    most = count(found.stop) if found.stop else 0
     names.known["tolerance"] = Number(tolerance)
     recipe = Recipe(
         name=_name(found, within),
@@ -101,15 +102,16 @@ def _by_method(
         where=page.where,
         next=library.table(section.next),
         equation=library.table(section.equation),
-        size=parse(section.residual),
-        scale=parse(section.scale) if section.scale else None,
+        size=size,
+        scale=scale,
+        stops=spec if own else None,
         returns=parse(section.returns),
         tolerance=tolerance,
         most=most,
         place=method.method.span,
         start=method.start.span,
     )
-    return Claim(found, page, names, context, recipe, solve(recipe, context), places)
+    return Claim(found, page, names, context, recipe, solve(recipe, context), places, own)
 
 
 def _options(
@@ -139,11 +141,16 @@ def _options(
             places[name] = method.method.span
 
 
-def _stop(found: Solve) -> tuple[Fraction, int]:
+def _stop(found: Solve, page: library.SolverPage) -> tuple[syntax.Node, Fraction, syntax.Node | None, bool]:
+    """Size, tolerance and scale of the residual, and whether the spec states one of its own."""
     if found.stop is None:
         fix = "add `stop: {residual: 1e-6, most: 1000}`"
         raise refuse(MISSING_KEY, "this solve has no `stop`", found.key.span, fix=fix)
-    return positive(found.stop.residual, "residual"), count(found.stop)
+    given = found.stop.residual
+    if "<" in given.text:  # a formula of the spec, over the states of the page
+        return *stop_rule(parse(given)), True
+    scale = parse(page.scale) if page.scale else None
+    return parse(page.residual), positive(given, "residual"), scale, False
 
 
 def _by_equations(found: Solve, spec: Environment, context: Context, within: str | None) -> Claim:

@@ -37,6 +37,7 @@ from banach.compiler.elaboration.things import (
     Word,
     describe,
 )
+from banach.compiler.expression import parse
 from banach.ir.diagnostic import suggest
 from banach.ir.span import Span
 
@@ -298,6 +299,8 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     inner = Environment(bound, Environment(found.shelf))
     for name, formula in found.where:
         inner = inner.inner({name: evaluate(formula, inner, context)})
+    if isinstance(found.section, library.StopPage):
+        return evaluate(parse(found.section.returns), inner, context)
     if found.kind == "function":
         return Function(found, inner)
     if "returns" not in found.formulas:

@@ -52,6 +52,7 @@ class Recipe:
     periods: Mapping[str, syntax.Node] = field(default_factory=dict)  # of the states that `every` holds
     delayed: bool = False  # whether it reads histories of its states
     start: Span | None = None  # where a spec says what a page's states start from
+    stops: Environment | None = None  # what the residual reads beside the states, if not `names`
 
     @property
     def plain(self) -> bool:
@@ -183,7 +184,7 @@ def _residual(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
     new = {name: scope.build.input(f"{name}'", type) for name, type in types.items()}
     known: dict[str, Any] = {name: Tensor(value, name) for name, value in old.items()}
     known |= {f"{name}'": Tensor(value) for name, value in new.items()}
-    names = _names(recipe, known, inner)
+    names = recipe.stops.inner(known) if recipe.stops else _names(recipe, known, inner)
     size = _number(recipe.size, names, inner)
     scale = _number(recipe.scale, names, inner) if recipe.scale else scope.build.scalar(1, scope.precision)
     return scope, [*old.values(), *new.values()], {"size": size, "scale": scale}

@@ -229,7 +229,7 @@ def _apply_partial(map: Partial, arguments: Sequence[Any], context: Context, spa
 
 
 def _in_its_space(result: Any, x: Any, context: Context, span: Span | None) -> Any:
-    """A gradient or a proximal map's result, which has the shape of x: no argument of the page stretches it."""
+    """The result of a gradient or a proximal map, which has the shape of x: no argument stretches it."""
     if not arithmetic.is_tensor(result):
         return result
     found, wanted = arithmetic.type_of(result, context.scope), arithmetic.type_of(x, context.scope)
