@@ -191,6 +191,9 @@ def test_what_is_made_of_a_nonlinear_map_is_not_linear(example: str) -> None:
     ("example", "why"),
     [
         ("euler([[1], [2], [3]], 0.1)", "x would be stretched to the map's result"),
+        ("heun([[1, 1, 1]], 0.1)", "the map's result would be stretched to x"),
+        ("rk4([[1, 1, 1]], 0.1)", "the map's result would be stretched to x"),
+        ("residual([[1, 1, 1]], 0.1)", "the map's result would be stretched to x"),
         ("householder([1, 2])", "v would be stretched"),
         ("zero_pad(-1, 0)", "no entries are cut off"),
     ],
