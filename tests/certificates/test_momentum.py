@@ -4,6 +4,7 @@ The functions of these tests are made for them, and rates come from closed forms
 """
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -15,6 +16,9 @@ import banach
 from banach.backends.onnx.verifier import verify
 from banach.compiler.certificate import Certificate
 from banach.compiler.cli import main
+from banach.compiler.facts import lyapunov
+from banach.compiler.facts.multipliers import prove
+from banach.ir.exact import Interval
 
 SPEC = """
 banach: 1
@@ -463,3 +467,30 @@ def test_a_step_that_does_more_than_its_formulas(next: str, verdict: str) -> Non
         assert certificate(next).verdict == verdict
     except banach.SpecError:
         assert verdict == "unknown"
+
+
+def test_a_forged_certificate_is_not_believed() -> None:
+    """The compiler's own check, on heavy ball with step 1/L and momentum 1/2, mu/L = 1/25."""
+    half = Fraction(1, 2)
+    parts = [[[3 * half, -half], [1, 0]], [[-1], [0]], [[1, 0]], [[0]]]
+    A, B, C, D = (tuple(tuple(Interval.of(x) for x in row) for row in part) for part in parts)
+    system = lyapunov.System(A, B, C, D, (0,), (lyapunov.Curvature(Fraction(1, 25), Fraction(1)),))
+    true = prove([system])
+    assert true is not None and lyapunov.proves(system, true)
+    less = Fraction(99, 100)
+    forged = [
+        replace(true, factor=true.factor * less),
+        replace(true, values=(true.values[0] * less,)),
+        replace(true, values=(Fraction(0),), decrease={}, lower={}),
+        replace(true, P=tuple(tuple(-x for x in row) for row in true.P)),
+        *(
+            replace(true, decrease={**true.decrease, pair: m * less})
+            for pair, m in true.decrease.items()
+            if m
+        ),
+        replace(true, lower={**true.lower, (0, 0): Fraction(1)}),
+        replace(true, decrease={pair: -m for pair, m in true.decrease.items()}),
+    ]
+    assert not any(lyapunov.proves(system, other) for other in forged)
+    worse = replace(system, classes=(lyapunov.Curvature(Fraction(1, 30), Fraction(1)),))
+    assert not lyapunov.proves(worse, true)
