@@ -1,4 +1,4 @@
-"""Mistakes that other libraries take in silence: each is refuted, refused at its place, or told as not converged."""
+"""Mistakes that other libraries take in silence: refuted, refused at their place, or told by the run."""
 
 import numpy as np
 import pytest
