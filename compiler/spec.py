@@ -119,11 +119,12 @@ class Stop(Section):
 
 
 class Block(Section):
-    """A map that needs more than one formula: local names, or iterations of its own."""
+    """A map that needs more than one formula: parameters, local names, or iterations of its own."""
 
     title: ClassVar[str] = "operator"
 
     doc: Scalar | None = None
+    parameters: Mapping | None = None
     where: Mapping | None = None
     scan: Mapping | None = None
     solve: Mapping | None = None

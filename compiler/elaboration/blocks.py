@@ -23,6 +23,7 @@ class Body:
     scans: tuple[tuple[Scalar, Recurrence], ...] = ()
     solves: tuple[Solve, ...] = ()
     sections: tuple[Mapping, ...] = ()  # `scan:` and `solve:` as they stand
+    parameters: tuple[tuple[Scalar, Node], ...] = ()
 
     @property
     def plain(self) -> list[syntax.Node]:
@@ -40,7 +41,8 @@ class Body:
         """The names that the body itself gives a meaning to, as a map of these parameters."""
         changes = map(change, parameters) if self.rule else ()
         inside = (key.text for section in self.sections for key in _keys(section))
-        return {*parameters, *(name for name, _ in self.where), *changes, *inside}
+        own = (key.text for key, _ in self.parameters)
+        return {*parameters, *own, *(name for name, _ in self.where), *changes, *inside}
 
     def map(self, name: str, parameters: tuple[str, ...], names: Environment) -> Formula:
         """The map that this is the body of."""
@@ -62,7 +64,8 @@ def read_body(node: Node) -> Body:
         raise SpecError(mistakes)
     rule = parse(block.derivative) if block.derivative else None
     sections = tuple(section for section in (block.scan, block.solve) if section is not None)
-    return Body(parse(block.returns), library.table(block.where), rule, tuple(scans), solves, sections)
+    parts = library.table(block.where), rule, tuple(scans), solves, sections, tuple(block.parameters or ())
+    return Body(parse(block.returns), *parts)
 
 
 def _keys(section: Mapping) -> Iterator[Scalar]:

@@ -28,6 +28,7 @@ class Context:
     fact: Callable[..., Any]
     iterate: Callable[[Formula, Environment, "Context"], None]
     folder: Path | None = None  # of the spec
+    naming: str = ""  # the definition that is being worked out: what it makes is named after it
     domain: TensorType | None = None
     argument: TensorType | None = (
         None  # of the map that is asked about, where it is not applied to the unknown

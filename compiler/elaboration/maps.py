@@ -1,6 +1,7 @@
 """The algebra of maps: sums, multiples, compositions, adjoints, gradients and proximal maps."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -77,6 +78,14 @@ def add(left: Any, right: Any, span: Span | None) -> Map:
     for side in (as_map(left, span), as_map(right, span)):
         terms.extend(side.maps if isinstance(side, Total) else (side,))
     return Total(tuple(terms))
+
+
+def total(things: Sequence[Any], span: Span | None) -> Map:
+    """x ↦ f(x) + g(x) + ..."""
+    summed = as_map(things[0], span)
+    for thing in things[1:]:
+        summed = add(summed, thing, span)
+    return summed
 
 
 def scale(factor: Any, map: Map) -> Map:
@@ -214,6 +223,8 @@ def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, spa
         context.iterate(map, names, context)
         return context.evaluate(formula, names, context)
 
+    if map.parameters:  # what is made while it is applied belongs to no definition
+        context = replace(context, naming="")
     if map.rule is not None:
         return rule.apply(map, arguments, meaning, context, span)
     return meaning(map.body, dict(zip(map.parameters, arguments)), context)

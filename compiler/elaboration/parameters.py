@@ -21,11 +21,18 @@ from banach.ir.tensor_type import numpy_dtype
 
 
 def parameter(
-    key: Scalar, node: Node, names: Environment, context: Context, folder: Path | None, run: int = 0
+    key: Scalar,
+    node: Node,
+    names: Environment,
+    context: Context,
+    folder: Path | None,
+    run: int = 0,
+    copy: int = 0,
 ) -> Any:
     """The meaning of an entry of `parameters:`, rounded to what the model will hold.
 
-    `run` sets the draws of trainable parameters apart: another number, other initial values.
+    `run` sets the draws of trainable parameters apart: another number, other initial values; `copy` those of
+    the copies of a block.
     """
     if isinstance(node, Scalar):
         thing = context.evaluate(parse(node), names, context)
@@ -42,7 +49,7 @@ def parameter(
         message = f"a parameter has one of `value`, `file` and `init`; this one has {told}"
         raise refuse(WRONG_FORM, message, key.span, fix="keep one of them" if given else "add one of them")
     if given == ["init"]:
-        thing = _init(section, names, context, run if trainable(node) else 0)
+        thing = _init(section, names, context, run if trainable(node) else 0, copy)
     else:
         thing = _MAKERS[given[0]](section, names, context, folder)
     if section.type is not None:
@@ -126,7 +133,7 @@ def _file(section: Parameter, names: Environment, context: Context, folder: Path
     return arithmetic.from_array(files.load(section.file.text, columns, folder, section.file.span))
 
 
-def _init(section: Parameter, names: Environment, context: Context, run: int) -> Any:
+def _init(section: Parameter, names: Environment, context: Context, run: int, copy: int) -> Any:
     assert section.init is not None
     if section.type is None:
         raise refuse(
@@ -147,7 +154,8 @@ def _init(section: Parameter, names: Environment, context: Context, run: int) ->
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         place = section.seed.span if section.seed else None
         raise refuse(WRONG_ARGUMENTS, "a seed is a whole number from 0 on", place, fix="write `seed: 7`, say")
-    key = seed + (run << 64)  # the upper half of Philox's key
+    # Philox's key has two halves; copies are an odd multiple apart, so that none meets a neighbouring seed's.
+    key = (seed + copy * _APART) % 2**64 + (run << 64)
     return Table(initial.draw(word.id, [float(n.value) for n in numbers], shape, key, section.init.span))
 
 
@@ -170,5 +178,7 @@ def _check_type(key: Scalar, thing: Any, type: Scalar, names: Environment, conte
         label = f"that is {list(wanted)}"
         raise refuse(WRONG_SHAPE, message, type.span, label=label, fix="correct the type, or the value")
 
+
+_APART = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio, as in SplitMix64
 
 _MAKERS = {"value": _value, "file": _file}

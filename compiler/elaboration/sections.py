@@ -18,7 +18,16 @@ from banach.compiler.elaboration.definitions import free_in, in_order, parses
 from banach.compiler.elaboration.parameters import parameter, trainable
 from banach.compiler.elaboration.problem import NAME_CLASH, RECURSIVE, WRONG_KIND, Silent, refuse
 from banach.compiler.elaboration.recurrence import scan
-from banach.compiler.elaboration.things import Broken, Environment, Number, Pending, Several, Table, describe
+from banach.compiler.elaboration.things import (
+    Broken,
+    Environment,
+    Formula,
+    Number,
+    Pending,
+    Several,
+    Table,
+    describe,
+)
 from banach.compiler.expression import names as names_in
 from banach.compiler.expression import parse, parse_signature, to_text
 from banach.compiler.source import Node, Scalar
@@ -52,6 +61,7 @@ class Sections:
     mistakes: list[Diagnostic] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     trainable: dict[str, Span] = field(default_factory=dict)
+    furnished: dict[str, Span] = field(default_factory=dict)  # parameters of blocks, whether read or not
     free: list[syntax.Name] = field(default_factory=list)  # what formulas read from outside themselves
 
     @property
@@ -98,16 +108,33 @@ class Sections:
         name = f"{self.within}.{signature.name}" if self.within else signature.name
         map = body.map(name, signature.parameters or (), self.names)
         if signature.parameters is not None:
-            return map
+            return self._furnished(map, body, map.name, 0) if body.parameters else map
+        if body.parameters:
+            place, fix = body.parameters[0][0].span, f"give it arguments, `{signature.name}(x)`"
+            raise refuse(WRONG_KIND, "only a map has parameters of its own", place, fix=fix)
         if body.rule is not None:
             fix = f"give `{signature.name}` its arguments, `{signature.name}(x)`, or drop the derivative"
             raise refuse(WRONG_KIND, "only a map of arguments has a derivative", body.rule.span, fix=fix)
-        return self.context.apply(map, [], self.context, None)
+        return self.context.apply(map, [], replace(self.context, naming=signature.name), None)
 
-    def _parameter(self, key: Scalar, node: Node) -> Any:
+    def _furnished(self, map: Formula, body: Body, prefix: str, number: int) -> Formula:
+        """The map with the parameters of its block, each worked out where it is first read; copy `number`."""
+        own: dict[str, Any] = {}
+        for key, node in body.parameters:
+            full = replace(key, text=f"{prefix}.{key.text}")
+            if full.text in self.furnished:
+                fix = "give each of them a definition of its own"
+                raise refuse(WRONG_KIND, f"there are two parameters `{full.text}`", key.span, fix=fix)
+            self.furnished[full.text] = key.span
+            work = lambda key=full, node=node: self._parameter(key, node, number)  # noqa: E731
+            own[key.text] = self._pending(full.text, work, key.span)
+        fresh = lambda prefix, number: self._furnished(map, body, prefix, number)  # noqa: E731
+        return replace(map, names=self.names.inner(own), fresh=fresh)
+
+    def _parameter(self, key: Scalar, node: Node, copy: int = 0) -> Any:
         if key.text in self.kept:
             return self.kept[key.text]
-        thing = parameter(key, node, self.names, self.context, self.context.folder, self.seed)
+        thing = parameter(key, node, self.names, self.context, self.context.folder, self.seed, copy)
         if self.within:
             return self._parameter_within(key, thing)
         if not trainable(node):
@@ -127,8 +154,9 @@ class Sections:
     def check_weights(self) -> None:
         """That the weights are those of trainable parameters."""
         found, order = self.trainable, self.spec.head.parameters or ()
-        self.trainable = {key.text: found[key.text] for key, _ in order if key.text in found}
-        self.guarded(lambda: training.check_weights(self.weights or {}, self.trainable))
+        known = {key.text: found[key.text] for key, _ in order if key.text in found}
+        self.trainable = known
+        self.guarded(lambda: training.check_weights(self.weights or {}, known | self.furnished))
 
     def check_names(self) -> None:
         """That the names of a formula mean something is seen here, whether it is used or not."""

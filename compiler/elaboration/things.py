@@ -86,6 +86,9 @@ class Formula(Map):
     rule: syntax.Node | None = None  # its change along dx, where the user gives that
     scans: tuple[tuple[Scalar, Recurrence], ...] = ()  # iterations of its own, run where it is applied
     solves: tuple[Solve, ...] = ()
+    fresh: Callable[[str, int], "Formula"] | None = (
+        None  # a copy with parameters of its own, by prefix and number
+    )
 
     @property
     def iterates(self) -> bool:

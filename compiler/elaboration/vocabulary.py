@@ -12,6 +12,7 @@ import numpy as np
 
 from banach.compiler.elaboration import (
     arithmetic,
+    composition_words,
     constants,
     declared_words,
     derivative_words,
@@ -23,7 +24,6 @@ from banach.compiler.elaboration import (
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
 from banach.compiler.elaboration.things import (
-    Composed,
     Extent,
     Function,
     Map,
@@ -40,7 +40,7 @@ from banach.ir.dims import Size, bind
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
-SHELVES = (declared_words, derivative_words)  # whose words are spoken beside those below
+SHELVES = (composition_words, declared_words, derivative_words)  # whose words are spoken beside those below
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,11 @@ def _whole(arguments: Arguments, keywords: Keywords, context: Context, span: Spa
 # --- reductions -------------------------------------------------------------------------------------------
 
 
-@word("sum(x, axis=k)", 1, 1, "axis")
+@word("sum(x, axis=k)", 1, 16, "axis")
 def _sum(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    """The sum of all entries, or along one axis."""
+    """The sum of all entries, or along one axis; of maps, sum(f, g) is x ↦ f(x) + g(x)."""
+    if len(arguments) > 1 or isinstance(arguments[0], Map):
+        return maps.total(arguments, span)
     return _reduced("sum", arguments[0], keywords, context, span)
 
 
@@ -270,21 +272,6 @@ def _prox(arguments: Arguments, keywords: Keywords, context: Context, span: Span
 def _adjoint(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The adjoint of a linear map."""
     return maps.adjoint(arguments[0], span)
-
-
-@word("compose(f, g, ...)", 1, 16)
-def _compose(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    """x ↦ f(g(x))."""
-    composed = maps.as_map(arguments[0], span)
-    for inner in arguments[1:]:
-        composed = Composed(composed, maps.as_map(inner, span))
-    return composed
-
-
-@word("chain(f, g, ...)", 1, 16)
-def _chain(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    """First f, then g: x ↦ g(f(x))."""
-    return _compose(arguments[::-1], keywords, context, span)
 
 
 @word("lipschitz(F)", 1, 1)

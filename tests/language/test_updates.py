@@ -394,7 +394,7 @@ outputs: {x: x}
         ("      x: history(x', 3)[0]", "a history is of a state"),
         ("      x: history(x, 0)[0]", "no whole number from 1 on"),
         ("      x: history(x, b)[0]", "no whole number from 1 on"),
-        ("      x: history(x, 3)[3]", "slice"),
+        ("      x: history(x, 3)[3]", "does not lie in an axis"),
         ("      (x, y): (T(x), 1)", "is no state"),
         ("      (x, x): (T(x), T(x))", "has two equations"),
         ("      (x, 2): (T(x), 1)", "for a tuple of states"),
