@@ -75,7 +75,7 @@ def _gradient(map: Map, keywords: Keywords, span: Span) -> Map:
 def _at(arguments: Arguments, span: Span) -> tuple[Map, tuple[Any, ...]]:
     """A map, and a point that has as many parts as the map has arguments."""
     map, point = maps.as_map(arguments[0], span), tuple(arguments[1:])
-    wanted = arguments_of(map)
+    wanted = _arguments(map, span)
     if len(point) != len(wanted):
         message = f"a map of {len(wanted)} arguments is derived at {len(wanted)} of them, not {len(point)}"
         raise refuse(WRONG_ARGUMENTS, message, span, fix="give a value for each argument of the map")
@@ -83,9 +83,18 @@ def _at(arguments: Arguments, span: Span) -> tuple[Map, tuple[Any, ...]]:
     return map, point
 
 
+def _arguments(map: Map, span: Span) -> tuple[str, ...]:
+    """The arguments of a map, which has some."""
+    known = arguments_of(map)
+    if not known:
+        fix = "give the map an argument, `F(x): ...`"
+        raise refuse(WRONG_ARGUMENTS, "a map without arguments has no derivative", span, fix=fix)
+    return known
+
+
 def _place(map: Map, keywords: Keywords, span: Span) -> int | None:
     """The place of the argument that `wrt` names. None: there are several, and it names none."""
-    known = arguments_of(map)
+    known = _arguments(map, span)
     if "wrt" not in keywords:
         return 0 if len(known) == 1 else None
     name = getattr(keywords["wrt"], "value", None)
