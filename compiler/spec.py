@@ -232,9 +232,18 @@ def _solve(key: Scalar, node: Node, mistakes: list[Diagnostic]) -> Solve | None:
     if isinstance(node, Mapping) and node.get("state") is not None:
         iteration = Iteration.read(node, mistakes)
         stop = Stop.read(iteration.stop, mistakes) if iteration else None
+        _check_report(iteration.report if iteration else None, mistakes)
         return Solve(key, iteration=iteration, stop=stop) if iteration and stop else None
     method = _method(node, mistakes)
+    _check_report(method.report if method else None, mistakes)
     return Solve(key, method=method, stop=method.stop) if method else None
+
+
+def _check_report(said: Scalar | None, mistakes: list[Diagnostic]) -> None:
+    """`none` is the one word: whatever else is passed over would be reported against the spec's wish."""
+    if said is not None and said.text != "none":
+        message, fix = f"there is no report `{said.text}`", "write `report: none`, or drop it"
+        mistakes.append(Diagnostic(WRONG_FORM, message, said.span, fix=fix))
 
 
 def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
@@ -270,6 +279,7 @@ def _method(node: Node, mistakes: list[Diagnostic]) -> Method | None:
     for key in ("report", "gradient"):
         if key in known and key not in said:
             message = f"`{key}` is one word, not {form(known[key])}"
-            mistakes.append(Diagnostic(WRONG_FORM, message, known[key].span))
+            fix = f"write `{key}: {'none' if key == 'report' else 'implicit'}`"
+            mistakes.append(Diagnostic(WRONG_FORM, message, known[key].span, fix=fix))
             return None
     return Method(method, start, stop, said.get("report"), tuple(options), node, said.get("gradient"))
