@@ -30,10 +30,9 @@ class LinearIteration(Rule):
             any shapes, whose entries are at most 32 together; read off from the graph, on the stored weights
     If      |M| w <= q w for weights w > 0 and q < 1; or P and q²P - MᵀPM are positive definite
     Then    one fixed point, and the distance from it, max_i |x_i|/w_i or √(xᵀPx), falls by q in every step
-    Refuted an eigenvalue |z| >= 1, z ≠ 1, that the first move has a part in, or any start where that is not
-    known
-            before the run: the moves M^k d do not go to 0. Decided exactly, on the minimal polynomial (Schur,
-            Cohn)
+    Refuted an eigenvalue |z| >= 1, z ≠ 1, that the first move has a part in: the moves M^k d do not go to 0.
+            Where the first move is known only when the model runs, the class of its inputs is refuted.
+            Decided exactly, on the minimal polynomial (Schur, Cohn)
     Source  Varga 1962, theorem 3.1; Stein 1952; Schur 1917
     """
 
@@ -58,9 +57,12 @@ class LinearIteration(Rule):
             polynomial = stability.characteristic(step.rows)
         where = stability.side_of(polynomial)
         if where is Side.BEYOND:
-            statement = "M has an eigenvalue of size 1 or more: the moves do not go to 0."
+            # Inputs may happen to make the start a fixed point: then this very run does not fail.
+            scope = "instance" if step.first else "class"
+            whose = "" if step.first else "but for a start or inputs without a part in it, "
+            statement = f"M has an eigenvalue of size 1 or more: {whose}the moves do not go to 0."
             told |= {"statement": statement, "source": "Schur 1917"}
-            return Certificate(verdict=REFUTED, scope="instance", witness=_orbit(step), **told)
+            return Certificate(verdict=REFUTED, scope=scope, witness=_orbit(step), **told)
         missing = f"M has {where.value}" if where is Side.ONE else "no norm was found in which M contracts"
         return Certificate(verdict=UNKNOWN, missing=missing, **told)
 

@@ -201,4 +201,4 @@ operators:
 outputs: {v: layer(F(b))}
 """
     found = banach.load(folder(outer, inner)).check().certificates
-    assert {name: c.verdict for name, c in found.items()} == {"F.z": "proved", "layer.F.z": "unknown"}
+    assert {name: c.verdict for name, c in found.items()} == {"F.z": "proved", "layer.F.z": "refuted"}
