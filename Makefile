@@ -19,6 +19,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
+		-e ".[docs]"
+	$(BIN)/python docs/site.py docs-output/source
+	$(BIN)/python -m mkdocs build --quiet
+	@echo "the site is in docs-output/site"
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -31,4 +38,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf .venv demo-output .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-output docs-output .pytest_cache .ruff_cache .hypothesis

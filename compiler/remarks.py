@@ -29,8 +29,8 @@ REFUTED_CLASS = Code(
     "B316",
     "refuted-for-the-class",
     """The iteration fails for some function with the constants that are known, or declared, of the spec's
-own function, or for some inputs; the witness is such a function, or says which. Whether it fails for this very
-function, or for the inputs of a run, is not known, so it is compiled.
+own function, or for some inputs; the witness is such a function, or says which. Whether it fails for this
+very function, or for the inputs of a run, is not known, so it is compiled.
 """,
 )
 BELOW_ROUNDING = Code(
