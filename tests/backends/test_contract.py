@@ -121,16 +121,16 @@ def test_a_file_of_another_origin_has_none():
 @pytest.mark.parametrize(
     ("size", "code", "column", "fault"),
     [
-        ("{least: 0}", "B209", 20, "`least` of the size `n` is no whole number"),
-        ("{multiple: 1.5}", "B209", 23, "`multiple` of the size `n` is no whole number"),
-        ("{multiple: yes}", "B209", 23, "`multiple` of the size `n` is no whole number"),
+        ("{least: 0}", "B209", 20, "`least` of the size `n` is `0`, no whole number from 1 on"),
+        ("{multiple: 1.5}", "B209", 23, "`multiple` of the size `n` is `1.5`, no whole number from 1 on"),
+        ("{multiple: yes}", "B209", 23, "`multiple` of the size `n` is `yes`, no whole number from 1 on"),
         ("{most: 9}", "B131", 13, "a size has no key `most`"),
         ("{leest: 9}", "B131", 13, "a size has no key `leest`"),
-        ("{least: [1]}", "B133", 20, "`least` takes something else, not a list"),
+        ("{least: [1]}", "B133", 20, "`least` takes one value, not a list"),
         ("{}", "B209", 12, "the size `n` is no whole number"),
         ("[1]", "B209", 12, "the size `n` is no whole number"),
-        ("some", "B209", 12, "the size `n` is no whole number"),
-        ("-1", "B209", 12, "the size `n` is no whole number"),
+        ("some", "B209", 12, "the size `n` is `some`, no whole number from 1 on"),
+        ("-1", "B209", 12, "the size `n` is `-1`, no whole number from 1 on"),
     ],
 )
 def test_a_size_that_is_none(size, code, column, fault):
