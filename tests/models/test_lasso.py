@@ -127,5 +127,5 @@ def test_b_is_no_input_to_differentiate(model_file):
     model = banach.load(model_file("lasso"))
     with pytest.raises(banach.SpecError, match=r"B401.*no real input `b`"):
         model.reverse(output="coefficients", wrt="b")
-    with pytest.raises(banach.SpecError, match=r"B401.*no output `x`"):
+    with pytest.raises(banach.SpecError, match=r"B401.*no real output `x`"):
         model.reverse(output="x", wrt="b")
