@@ -103,6 +103,7 @@ class Certificate:
     missing: str | None = None
     nearest: str | None = None
     most: int = 0
+    inside: bool = False  # whether the solve stands inside a map, so that no input sets its limits
     place: Span | None = field(default=None)
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +130,7 @@ class Certificate:
             "iterations": self.iterations,
             "tolerance": self.tolerance,
             "most": self.most,
+            "inside": self.inside,
             "reachable_tolerance": self.reachable,
             "derivation": self.derivation.data if self.derivation else None,
             "witness": self.witness.to_json() if self.witness else None,

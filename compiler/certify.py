@@ -50,7 +50,7 @@ def certify(elaborated: Elaborated) -> tuple[list[Certificate], list[Diagnostic]
     certificates: dict[str, Certificate] = {}
     diagnostics: dict[Diagnostic, None] = {}
     for claim in elaborated.claims:
-        certificate = _certify(claim, elaborated)
+        certificate = replace(_certify(claim, elaborated), inside=claim.recipe.nested)
         known = certificates.setdefault(certificate.solve, certificate)
         certificates[certificate.solve] = max(known, certificate, key=_weakness)
         diagnostics.update(dict.fromkeys(remarks(certificate, claim)))

@@ -305,6 +305,16 @@ def test_nothing_is_claimed_of_a_step_that_runs_another_loop(gain):
     assert (run["x.status"] == 0) == (gain == "0.01")
 
 
+def test_a_file_with_a_solve_inside_is_verified(banach_command, write, tmp_path):
+    """Its limits are no inputs of the file, which is told; a file whose own solve has none fails."""
+    model = tmp_path / "places.onnx"
+    spec = write(PLACES.replace("OUTPUT", "F(b, 0.5)"))
+    assert banach_command("compile", spec, "-o", model).code == 0
+    said = banach_command("verify", model)
+    assert said.code == 0 and "trusted  F.z: that it stops at 1e-09, after at most 500 iterations" in said.out
+    assert "checked  F.z: the factor is at most 0.5" in said.out
+
+
 # --- what is refused ---------------------------------------------------------------------------------------
 
 
