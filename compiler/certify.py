@@ -237,15 +237,18 @@ def _trips(conclusion: library.ConclusionSection, names: Environment, claim: Cla
     formula, tolerance = parse(conclusion.residual), claim.recipe.tolerance
     precision = claim.context.scope.precision
     tolerance = min(tolerance, round_float(tolerance, precision))  # the model compares with what it holds
+    formula, names = measure.settled(formula, "k", names, claim.context)
 
     def bound(k: int) -> q.Quantity:
         count = replace(q.number(k), tree=["trips"])  # the checker puts the certified number there
         return measure.quantity(formula, names.inner({"k": count}), claim.context)
 
     def enough(k: int) -> bool:
-        found = bound(k)
-        return not found.unit and found.interval.hi <= tolerance
+        return bound(k).interval.hi <= tolerance
 
+    first = bound(1)
+    if first.unit or not first.interval.is_finite:
+        return None, None
     high = 1
     while not enough(high):
         high *= 2

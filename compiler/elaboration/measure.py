@@ -71,6 +71,31 @@ def quantity(node: syntax.Node, names: Environment, context: Context) -> q.Quant
     return measured
 
 
+def settled(
+    node: syntax.Node, free: str, names: Environment, context: Context
+) -> tuple[syntax.Node, Environment]:
+    """The formula with every part measured that does not read `free`, for who asks for its value often."""
+    known: dict[str, q.Quantity] = {}
+
+    def settle(part: syntax.Node) -> syntax.Node:
+        if isinstance(part, syntax.Number):
+            return part
+        if free not in syntax.names(part):
+            name = f"part.{len(known)}"
+            known[name] = quantity(part, names, context)
+            return syntax.Name(name, part.span)
+        match part:
+            case syntax.Unary(op, operand, span):
+                return syntax.Unary(op, settle(operand), span)
+            case syntax.Binary(op, left, right, span) if op not in ("and", "or"):
+                return syntax.Binary(op, settle(left), settle(right), span)
+            case syntax.Call(syntax.Name("sqrt" | "abs" | "max" | "min"), arguments, keywords, span):
+                return syntax.Call(part.function, tuple(map(settle, arguments)), keywords, span)
+        return part
+
+    return settle(node), names.inner(known)
+
+
 def _meaning(node: syntax.Node, names: Environment, context: Context) -> Meaning:
     match node:
         case syntax.Number(value):

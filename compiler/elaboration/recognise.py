@@ -72,9 +72,10 @@ def recognise(recipe: Recipe) -> Iterator[Match]:
 def _match(page: library.Page, recipe: Recipe) -> Match | None:
     section = page.section
     assert isinstance(section, library.SolverPage)
-    state, update = library.table(section.state), dict(library.table(section.next))
-    if len(state) != len(recipe.state) or len(state) > _MOST_STATES:
+    count = sum(1 for _ in section.state)
+    if count != len(recipe.state) or count > _MOST_STATES:
         return None
+    state, update = library.table(section.state), dict(library.table(section.next))
     variables = {*page.parameters, *(key.text for key, _ in section.options or ()), "start"}
     local, own = dict(page.where), dict(recipe.where)
     starts, nexts = dict(recipe.state), dict(recipe.next)

@@ -176,3 +176,23 @@ solve:
             worst = max(worst, moved / np.linalg.norm(d))
     assert factor is not None and worst <= float(factor.hi) * (1 + 1e-9)
     assert worst > 0.1 * float(factor.hi)  # the bound is no empty one
+
+
+def test_a_trip_bound_measures_the_map_a_few_times_only(monkeypatch):
+    """Its search asks for the bound at some forty counts; what does not depend on the count is asked once."""
+    from banach.compiler.facts import lipschitz as analysis
+
+    calls, measured = [], analysis.lipschitz
+    monkeypatch.setattr(
+        analysis, "lipschitz", lambda *given, **named: calls.append(0) or measured(*given, **named)
+    )
+    text = """
+banach: 1
+precision: float64
+parameters: {b: [1, 2]}
+solve:
+  z: {state: {z: zeros(2)}, next: {z: 0.9 * sin(z) + b}, stop: {residual: norm(z' - z) <= 1e-9, most: 999}}
+outputs: {z: z}
+"""
+    assert banach.loads(text).check().certificates["z"].iterations > 100
+    assert 0 < len(calls) <= 24
