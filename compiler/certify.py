@@ -51,10 +51,16 @@ def certify(elaborated: Elaborated) -> tuple[list[Certificate], list[Diagnostic]
     diagnostics: dict[Diagnostic, None] = {}
     for claim in elaborated.claims:
         certificate = replace(_certify(claim, elaborated), inside=claim.recipe.nested)
-        known = certificates.setdefault(certificate.solve, certificate)
-        certificates[certificate.solve] = max(known, certificate, key=_weakness)
+        known = certificates.get(certificate.solve, certificate)
+        certificates[certificate.solve] = _of_both(known, certificate)
         diagnostics.update(dict.fromkeys(remarks(certificate, claim)))
     return list(certificates.values()), list(diagnostics)
+
+
+def _of_both(one: Certificate, other: Certificate) -> Certificate:
+    """What holds at two places: the weaker certificate, with the assumptions of both."""
+    trusted = dict.fromkeys((*one.assumptions, *other.assumptions))
+    return replace(max(one, other, key=_weakness), assumptions=tuple(trusted))
 
 
 def _weakness(certificate: Certificate) -> tuple[float, ...]:

@@ -50,13 +50,13 @@ class Assumptions:
 
     known: list[Assumption] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
-    rules: list[str] = field(default_factory=list)  # each use of a derivative that the user gave
+    rules: list[str] = field(default_factory=list)  # what is trusted of derivatives, at each use
 
     opaque: dict[str, Any] = field(default_factory=dict)  # maps of which only assumptions are known, by name
 
-    def rely(self, maps: Iterable[str]) -> None:
-        """Notes that the derivatives of maps are used as they were given."""
-        self.rules.extend(f"the derivative given for {name}" for name in maps)
+    def rely(self, derivatives: Iterable[str]) -> None:
+        """Notes what is trusted of derivatives that are not those of the values."""
+        self.rules.extend(derivatives)
 
     def trust(self, text: str) -> None:
         """Notes that what nobody has attacked by tests is used: a page from elsewhere. "" is none."""

@@ -257,6 +257,8 @@ def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quan
         return ANYTHING
     interval = _by_graph(map, context, span).range
     array = stored(start, context.scope.precision) if isinstance(start, Table) else arithmetic.as_array(start)
+    if not array.size:
+        return ANYTHING
     own = Interval.between(float(array.min()), float(array.max()))
     farthest = abs(interval - own).hi
     if isinstance(farthest, float):

@@ -3,7 +3,7 @@
 Every one of them is again made of the graph's operations, so they nest: in a loss, in a step, in each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +30,8 @@ from banach.compiler.elaboration.things import (
 from banach.ir import derivatives
 from banach.ir.forward import forward
 from banach.ir.graph import Graph, Value, prune
+from banach.ir.linearity import NotLinear, prove_linear
 from banach.ir.polynomial import reverse_over
-from banach.ir.primitives.ruled import rules_in
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType, TypeMismatch
@@ -77,6 +77,19 @@ def _at(map: Map, values: Sequence[Value], context: Context, span: Span | None) 
     return prune(inner.build.finish({"y": value})), captures
 
 
+def _trusted(graph: Graph) -> Iterator[str]:
+    """Where the derivative of a graph is not that of the values that it works out, in words."""
+    for part in graph.walk():
+        for op in part.ops:
+            if op.name == "ruled":
+                yield f"the derivative given for {op.regions[0].name}"
+            elif op.name == "stop_gradient":
+                yield "that a derivative may leave out what stop_gradient holds"
+            elif op.name == "fix" and (way := dict(op.attributes).get("gradient", "implicit")) != "unrolled":
+                solve = op.regions[0].name.removesuffix(".step")
+                yield f"the derivative of {solve} {'at its solution' if way == 'implicit' else f'by {way}'}"
+
+
 def _captures(inner: Scope) -> list[Value]:
     return [outer for outer, _ in inner.captured.values()]
 
@@ -113,7 +126,7 @@ def pull_back(
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
     graph, captures = _at(map, values, context, span)
-    context.assumed.rely(rules_in(graph))
+    context.assumed.rely(_trusted(graph))
     (result,) = graph.output_types
     if cotangent is None and result.shape:
         raise refuse(
@@ -131,6 +144,18 @@ def pull_back(
     used = _restrict(derivative, wanted)
     found = iter(scope.build.inline(used, [*values, *captures, seed]))
     return [Tensor(next(found) if v.type.is_float else scope.build.zeros(v.type)) for v in values]
+
+
+def transposed(map: Map, y: Any, type: TensorType, context: Context, span: Span | None) -> Tensor:
+    """The adjoint of a linear map, by its derivative at 0; where it is not proved linear, that is trusted."""
+    graph, _ = graph_of(map, [type], context, span)
+    try:
+        prove_linear(graph, [i == 0 for i in range(len(graph.inputs))])
+    except NotLinear:
+        context.assumed.rely(["that the slope at 0 of a map is the map, where its adjoint is taken"])
+    origin = context.scope.build.zeros(type)
+    (back,) = pull_back(map, [Tensor(origin)], y, context, span)
+    return back
 
 
 def pull_back_over(semiring: str, bound: int) -> Callable[..., list[Tensor]]:
@@ -162,7 +187,7 @@ def push_forward(
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
     graph, captures = _at(map, values, context, span)
-    context.assumed.rely(rules_in(graph))
+    context.assumed.rely(_trusted(graph))
     moving = range(len(values)) if place is None else (place,)
     for i in moving:
         _differentiable(values[i].type, "the argument", span)
@@ -181,7 +206,7 @@ def jacobian(map: Map, point: Sequence[Any], place: int, context: Context, span:
     scope = context.scope
     values = [scope.value(x, place=span) for x in point]
     graph, captures = _at(map, values, context, span)
-    context.assumed.rely(rules_in(graph))
+    context.assumed.rely(_trusted(graph))
     _differentiable(values[place].type, "the argument", span)
     _differentiable(graph.output_types[0], "what the map gives", span)
     made = _derived(lambda: derivatives.jacobian(graph, "y", graph.inputs[place].name), span)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from banach.compiler import syntax
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.expression import names as names_in
 from banach.ir.graph import Graph, Op, Value, prune
@@ -56,13 +57,15 @@ class Step:
     """The states that matter for what is returned, one vector of `size` entries, and how they depend on
     themselves.
 
-    `rows[i][j]` is the derivative where `affine`, else a bound of its size.
+    `rows[i][j]` is the derivative where `affine`, else a bound of its size; `seen` are the entries that are
+    returned, none if it is another formula of the states that is.
     """
 
     states: tuple[str, ...]
     rows: tuple[tuple[Fraction, ...], ...]
     affine: bool
     first: tuple[Fraction, ...] | None  # the first move, where it is known before the run
+    seen: tuple[int, ...] = ()
 
 
 def exact_step(claim: Claim) -> Step:
@@ -71,7 +74,18 @@ def exact_step(claim: Claim) -> Step:
     """
     states, rows = read(claim, _exact, lambda unit: unit, lambda column: column)
     graph, given = claim.solved.step, _captures(claim)
-    return Step(states, rows, True, _first_move(claim, graph, states, given))
+    return Step(states, rows, True, _first_move(claim, graph, states, given), _seen(claim, graph, states))
+
+
+def _seen(claim: Claim, graph: Graph, kept: Sequence[str]) -> tuple[int, ...]:
+    """The entries of the state that is returned, among those of all states."""
+    match claim.recipe.returns:
+        case syntax.Name(name) if name in kept:
+            ports = {port.name: port.type for port in graph.inputs}
+            sizes = [_entries(ports[other]) for other in kept]
+            place = kept.index(name)
+            return tuple(range(sum(sizes[:place]), sum(sizes[: place + 1])))
+    return ()
 
 
 def read(
@@ -90,6 +104,8 @@ def read(
     sizes = [_entries(ports[name]) for name in kept]
     if sum(sizes) > MOST:
         raise NotRead(f"its states have more than {MOST} entries")
+    if not sum(sizes):
+        raise NotRead("its states have no entries")
     start, inputs = 0, []
     for port in graph.inputs[: len(graph.inputs) - len(given)]:
         if port.name not in kept:

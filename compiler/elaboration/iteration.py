@@ -72,7 +72,7 @@ class Solved:
     step: Graph
     start: tuple[Value, ...]
     captures: tuple[Value, ...]
-    rules: tuple[str, ...] = ()  # the derivatives that it uses as the user gave them
+    rules: tuple[str, ...] = ()  # what it trusts of derivatives
 
 
 def solve(recipe: Recipe, context: Context) -> Solved:

@@ -38,7 +38,6 @@ from banach.compiler.elaboration.things import (
     Pulled,
     Pushed,
     Scaled,
-    Tensor,
     Total,
     describe,
 )
@@ -280,6 +279,4 @@ def _apply_adjoint(map: Map, y: Any, context: Context, span: Span | None) -> Any
         raise refuse(
             WRONG_KIND, message, span, fix="use it inside a solve, where the type of the unknown is known"
         )
-    origin = context.scope.build.zeros(context.domain)
-    (back,) = derivation.pull_back(map, [Tensor(origin)], y, context, span)
-    return back
+    return derivation.transposed(map, y, context.domain, context, span)

@@ -86,6 +86,27 @@ def annihilator(matrix: Matrix, vector: Sequence[Fraction]) -> list[Fraction]:
         v, k = [sum((a * x for a, x in zip(row, v) if a), Fraction(0)) for row in matrix], k + 1
 
 
+def observed(matrix: Matrix, seen: Matrix) -> tuple[list[list[Fraction]], list[list[Fraction]]]:
+    """(N, O) with O M = N O for a basis O of what `seen`, `seen` M, `seen` M², ... see: with ξ⁺ = M ξ, O ξ
+    follows N, and it goes to 0 exactly if what is seen of ξ does (Kalman).
+    """
+    basis: list[tuple[int, list[Fraction]]] = []  # reduced: each pivot is 1, and alone in its column
+    waiting = [list(row) for row in seen]
+    while waiting:
+        row = waiting.pop()
+        for place, own in basis:
+            row = [x - row[place] * y for x, y in zip(row, own)]
+        place = next((i for i, x in enumerate(row) if x), None)
+        if place is None:
+            continue
+        row = [x / row[place] for x in row]
+        basis = [(i, [x - own[place] * y for x, y in zip(own, row)]) for i, own in basis]
+        basis.append((place, row))
+        waiting += product([row], matrix)
+    rows = [row for _, row in basis]
+    return [[row[place] for place, _ in basis] for row in product(rows, matrix)], rows
+
+
 def surely_beyond(matrix: Sequence[Sequence[Interval]]) -> bool:
     """Whether every matrix between the ends has an eigenvalue beyond the circle; False says nothing."""
     n = len(matrix)

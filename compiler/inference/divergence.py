@@ -33,24 +33,38 @@ def failure(
 ) -> tuple[str, Witness] | None:
     """(scope, witness) for a method with gradients of one function; None: no failure was found."""
     exact = _exactly(blocks)
-    if exact is None or mu.unit or smooth.unit or len(form.functions) != 1:
+    returned = [form.returned.at(name).rational for name in form.states]
+    if exact is None or mu.unit or smooth.unit or len(form.functions) != 1 or None in returned:
         return None
+    seen = [Fraction(x or 0) for x in returned]
     quadratic = claim.context.fact("quadratic", form.functions[0], claim.context, None) is True
     if quadratic and "assumed" not in json.dumps(smooth.tree):
-        return _own_mode(exact, blocks, smooth.interval)
+        return _own_mode(exact, blocks, seen, smooth.interval)
     ends = _ends(mu, smooth)
     if ends is None:
         return None
     for curvature in ends[::-1]:
         matrix = _mode(exact, curvature)
-        if stability.side(matrix) is Side.BEYOND:
+        if stability.side(stability.observed(matrix, [seen])[0]) is Side.BEYOND:
             return "class", _growing(matrix, curvature, "the function")
     low, high = ends
     if quadratic or len(form.evaluations) > 1 or not low < high:
         return None
     b = [row[0] for row in exact["B"]]
     found = cycle(exact["A"], b, exact["C"][0], low, high)
-    return ("class", _returning(found, form, low, high)) if found else None
+    if found is None or not _shows(found, exact["A"], b, seen):
+        return None
+    return "class", _returning(found, form, low, high)
+
+
+def _shows(found: Cycle, A: Rows, b: list[Fraction], seen: list[Fraction]) -> bool:
+    """Whether what is returned along the orbit is ever another point than the minimiser, 0."""
+    state = list(found.state)
+    for _, u in found.points:
+        if sum((x * y for x, y in zip(seen, state)), Fraction(0)):
+            return True
+        state = [sum((x * y for x, y in zip(row, state)), c * u) for row, c in zip(A, b)]
+    return False
 
 
 def _exactly(blocks: Blocks) -> dict[str, Rows] | None:
@@ -88,7 +102,9 @@ def _fed(blocks: Any, curvature: Any, zero: Any) -> Any:
     return [[sum((x * s[j] for x, s in zip(b, slopes)), a[j]) for j in states] for a, b in pairs]
 
 
-def _own_mode(exact: dict[str, Rows], blocks: Blocks, smooth: Interval) -> tuple[str, Witness] | None:
+def _own_mode(
+    exact: dict[str, Rows], blocks: Blocks, seen: list[Fraction], smooth: Interval
+) -> tuple[str, Witness] | None:
     """The mode of f's own greatest eigenvalue, which lies in `smooth`, with all numbers as written and as
     stored.
     """
@@ -99,8 +115,10 @@ def _own_mode(exact: dict[str, Rows], blocks: Blocks, smooth: Interval) -> tuple
         for name, rows in blocks.items()
     }
     curvature = Fraction(smooth.lo)
-    point = smooth.is_point and stability.side(_mode(exact, curvature)) is Side.BEYOND
-    if not point and not stability.surely_beyond(_fed(either, smooth, Interval.of(0))):
+    shown, _ = stability.observed(_mode(exact, curvature), [seen])
+    point = smooth.is_point and stability.side(shown) is Side.BEYOND
+    whole = len(shown) == len(seen)  # nothing of a mode is hidden from what is returned
+    if not point and not (whole and stability.surely_beyond(_fed(either, smooth, Interval.of(0)))):
         return None
     return "instance", _growing(_mode(exact, curvature), curvature, "the eigenvector")
 

@@ -30,10 +30,10 @@ class LinearIteration(Rule):
             any shapes, whose entries are at most 32 together; read off from the graph, on the stored weights
     If      |M| w <= q w for weights w > 0 and q < 1; or P and q²P - MᵀPM are positive definite
     Then    one fixed point, and the distance from it, max_i |x_i|/w_i or √(xᵀPx), falls by q in every step
-    Refuted an eigenvalue |z| >= 1, z ≠ 1, that the first move has a part in: the moves M^k d do not go to 0.
-            Where the first move is known only when the model runs, the class of its inputs is refuted.
-            Decided exactly, on the minimal polynomial (Schur, Cohn)
-    Source  Varga 1962, theorem 3.1; Stein 1952; Schur 1917
+    Refuted an eigenvalue |z| >= 1, z ≠ 1, that the first move has a part in, and the state which is returned
+            sees: its moves do not go to 0. Where the first move is known only when the model runs, the class
+            of its inputs is refuted. Decided exactly, on the minimal polynomial (Schur, Cohn)
+    Source  Varga 1962, theorem 3.1; Stein 1952; Schur 1917; Kalman 1960
     """
 
     def verdict(self, claim: Claim, elaborated: Elaborated) -> Certificate | None:
@@ -51,11 +51,10 @@ class LinearIteration(Rule):
             return Certificate(
                 verdict=UNKNOWN, missing="M has too many entries to place its eigenvalues", **told
             )
-        if step.first:
-            polynomial = stability.annihilator(step.rows, step.first)
-        else:
-            polynomial = stability.characteristic(step.rows)
-        where = stability.side_of(polynomial)
+        where = _side_seen(step)
+        if where is None:
+            missing = "M contracts in no norm that was found, and what is returned is no state"
+            return Certificate(verdict=UNKNOWN, missing=missing, **told)
         if where is Side.BEYOND:
             # Inputs may happen to make the start a fixed point: then this very run does not fail.
             scope = "instance" if step.first else "class"
@@ -123,6 +122,19 @@ def _proved(step: Step, told: dict[str, Any]) -> Certificate | None:
     )
     told |= {"source": "Stein 1952", "norm": "√(xᵀPx)", "quantity": "distance from the fixed point"}
     return _certificate(factor, told, Derivation(data, {}, lines))
+
+
+def _side_seen(step: Step) -> Side | None:
+    """Where the eigenvalues lie that show in what is returned; None: it is no state, but a formula."""
+    if not step.seen:
+        return None
+    n = range(len(step.rows))
+    unit = [[Fraction(int(i == j)) for j in n] for i in step.seen]
+    matrix, basis = stability.observed(step.rows, unit)
+    if step.first is None:
+        return stability.side(matrix)
+    move = [x for (x,) in stability.product(basis, [[x] for x in step.first])]
+    return stability.side_of(stability.annihilator(matrix, move))
 
 
 def _weighted(step: Step, told: dict[str, Any]) -> Certificate | None:

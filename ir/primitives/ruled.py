@@ -1,6 +1,6 @@
 """A map whose derivative is told, not derived: a value and a rule beside each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -99,14 +99,6 @@ class Ruled(RegionOp):
         marks = [*lanes[:inputs], *moves, *lanes[inputs:]]
         lifted = [_all_lanes(*lift(f, lanes), lane), _all_lanes(*lift(rule, marks), lane)]
         return build.emit("ruled", operands, {"inputs": inputs}, lifted), (True,)
-
-
-def rules_in(graph: Graph) -> Iterator[str]:
-    """The maps of a graph, and of its regions, whose derivatives are told: by name."""
-    for part in graph.walk():
-        for op in part.ops:
-            if op.name == "ruled":
-                yield op.regions[0].name
 
 
 def unruled(graph: Graph) -> Graph:
