@@ -253,12 +253,10 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
 def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quantity:
     """An upper bound of ‖T(start) - start‖, from the interval that holds the entries of T."""
     map = maps.as_map(thing, span)
-    if context.domain is None or not arithmetic.is_known(start):
+    if context.domain is None or not arithmetic.is_known(start) or not arithmetic.as_array(start).size:
         return ANYTHING
     interval = _by_graph(map, context, span).range
     array = stored(start, context.scope.precision) if isinstance(start, Table) else arithmetic.as_array(start)
-    if not array.size:
-        return ANYTHING
     own = Interval.between(float(array.min()), float(array.max()))
     farthest = abs(interval - own).hi
     if isinstance(farthest, float):

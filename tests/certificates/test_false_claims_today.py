@@ -5,6 +5,7 @@ import pytest
 
 import banach
 from banach.compiler.facts import stability
+from banach.ir.diagnostic import SpecError
 
 HEAD = "banach: 1\nprecision: float64\n"
 
@@ -171,6 +172,47 @@ def test_a_derivative_that_is_not_that_of_the_values_is_named(text, trusted):
 def test_an_adjoint_of_what_is_proved_linear_is_not_named():
     text = ADJOINT.replace("relu(x) - relu(-x)", "concatenate(x[1:], x[:1], axis=0)")
     assert sorted(verdict(text).assumptions) == ["linear(L)", "norm(L) <= 1"]
+
+
+# --- maps that give more than they take -------------------------------------------------------------------
+
+STRETCHED = """
+parameters: {{R: {row}}}
+operators:
+  f: sq_l2(ones(40))
+  T: {map}
+solve:
+  x: {{method: {method}(T), start: ones({size}), stop: {{residual: 1e-6, most: 200}}}}
+outputs: {{x: x}}
+"""
+
+
+@pytest.mark.parametrize("method", ["picard", "halpern"])
+@pytest.mark.parametrize(
+    ("map", "size"),
+    [("prox(f, 1) @ matrix(R)", 40), ("matrix(R) @ prox(f, 1)", 1), ("matrix(R) @ grad(f)", 1)],
+)
+def test_a_function_of_more_entries_than_its_argument(map, size, method):
+    """x ↦ x - b has the norm √40 where x is one number and b are forty; R has the norm 0.89."""
+    text = STRETCHED.format(row=[[0.14] * 40], map=map, size=size, method=method)
+    with pytest.raises(SpecError, match="keeps the shape of its argument"):
+        verdict(text)
+
+
+def test_frank_wolfe_on_a_matrix():
+    """The set is that of all entries together: the gap keeps to the bound, of a diameter of √2."""
+    text = """
+operators: {f: sq_l2(0.25)}
+solve:
+  x: {method: "frank_wolfe(f, 1)", start: "zeros(20, 2)", stop: {residual: 1e-9, most: MOST}}
+outputs: {x: x}
+"""
+    assert verdict(text.replace("MOST", "9")).verdict == "proved"
+    least = 40 * (0.25 - 1 / 40) ** 2 / 2
+    for k in (1, 5, 50):
+        x = banach.loads(HEAD + text.replace("MOST", str(k))).compile(to="oracle").run()["x"]
+        assert x.sum() == pytest.approx(1)
+        assert np.sum((x - 0.25) ** 2) / 2 - least <= 4 / (k + 2)
 
 
 # --- nothing at all ---------------------------------------------------------------------------------------
