@@ -219,7 +219,7 @@ def _apply(op: Op, operands: list[Meaning], types: list[TensorType], move: Move)
         return Fixed(_rational(arrays[0]))
     try:
         return Fixed(_checked(definition.evaluate(*arrays, **dict(op.attributes))))
-    except (NotRead, TypeError, ValueError, AttributeError, ZeroDivisionError, ArithmeticError):
+    except (NotRead, TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
         pass  # no operation on fractions: as the model works it out, then
     held = [np.asarray(a, numpy_dtype(own.dtype)) for a, own in zip(arrays, types)]
     with np.errstate(all="ignore"):
@@ -287,7 +287,7 @@ def acted(op: Op, given: Sequence[np.ndarray]) -> np.ndarray:
         return _checked(page(op.name).evaluate(*given, **dict(op.attributes)))
     except ZeroDivisionError:
         raise NotRead("a division by zero") from None
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, LookupError):
         raise NotRead(f"`{op.name}` does not act on fractions") from None
 
 

@@ -79,7 +79,7 @@ class Interpolate(Primitive):
         if index == 1:
             width = table.range - table.range
             rows = [Known(known.type.with_shape(known.type.shape[:-1])) for known in operands]
-            return Interval.between(0, (copies(rows, 1) * width.hi).hi)
+            return Interval.between(0, (copies(rows, 1) * Interval.between(0, width.hi)).hi)
         # Rows of the matrix sum up to 1, so its squared norm is at most the number of places.
         total: Size = 1
         shape = broadcast(table.type.shape[:-1], places.type.shape[:-1])

@@ -1,13 +1,15 @@
 """Projections on convex sets, and the proximal map of a group norm. All act on the last axis."""
 
 from collections.abc import Iterable, Sequence
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
 from banach.ir.primitive import (
+    NONNEGATIVE,
+    REALS,
     Cotangents,
     Known,
     Primitive,
@@ -29,6 +31,7 @@ class _WithRadius(Primitive):
     """A map of the last axis of x with a number r >= 0 for every vector."""
 
     core = (1, 0)
+    any_radius: ClassVar[bool] = True  # whether its bounds hold for r < 0, too
 
     def types(self, operands: Types, regions: Regions) -> Types:
         x, r = operands
@@ -38,10 +41,13 @@ class _WithRadius(Primitive):
         return (TensorType(same_dtype(operands), (*leading, x.shape[-1]), x.space),)
 
     def range(self, operands: Sequence[Known]) -> Interval:
-        return operands[0].range.hull(0)
+        return REALS if self._unbounded(operands) else operands[0].range.hull(0)
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
-        return Interval.between(0, spread(operands, index).hi)
+        return NONNEGATIVE if self._unbounded(operands) else Interval.between(0, spread(operands, index).hi)
+
+    def _unbounded(self, operands: Sequence[Known]) -> bool:
+        return not (self.any_radius or operands[1].range.lo >= 0)
 
     def samples(self) -> Iterable[Sample]:
         (x,) = draw((3, 4))
@@ -79,6 +85,8 @@ class GroupSoftThreshold(_WithRadius):
     Facts    firmly nonexpansive in x, nonexpansive in r
     Source   parikh-boyd-2014, section 6.5.1
     """
+
+    any_radius = False
 
     def evaluate(self, x: np.ndarray, r: np.ndarray) -> np.ndarray:
         norm = np.sqrt(np.sum(x * x, axis=-1, dtype=x.dtype))
@@ -119,6 +127,8 @@ class ProjectBall(_WithRadius):
     Facts    firmly nonexpansive in x, nonexpansive in r
     Source   parikh-boyd-2014, section 6.5.1
     """
+
+    any_radius = False
 
     def evaluate(self, x: np.ndarray, r: np.ndarray) -> np.ndarray:
         norm = np.sqrt(np.sum(x * x, axis=-1, dtype=x.dtype))

@@ -9,6 +9,7 @@ from banach.ir.exact import Interval
 from banach.ir.graph import Builder
 from banach.ir.primitive import (
     NONNEGATIVE,
+    REALS,
     Cotangents,
     Known,
     Primitive,
@@ -49,7 +50,7 @@ class SoftThreshold(Primitive):
         return unbroadcast(kept, x.type), unbroadcast(-(build.op("sign", x) * kept), t.type)
 
     def range(self, operands: Sequence[Known]) -> Interval:
-        return operands[0].range.hull(0)
+        return operands[0].range.hull(0) if operands[1].range.lo >= 0 else REALS
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
         return copies(operands, 0) * Interval.between(0, 1) if index == 0 else NONNEGATIVE

@@ -6,6 +6,9 @@ import pytest
 import banach
 from banach.compiler.facts import stability
 from banach.ir.diagnostic import SpecError
+from banach.ir.exact import Interval
+from banach.ir.primitive import Known, page
+from banach.ir.tensor_type import TensorType
 
 HEAD = "banach: 1\nprecision: float64\n"
 
@@ -215,6 +218,41 @@ outputs: {x: x}
         assert np.sum((x - 0.25) ** 2) / 2 - least <= 4 / (k + 2)
 
 
+# --- words that are told to take r >= 0 -------------------------------------------------------------------
+
+RADIUS = """
+inputs: {{t: real}}
+solve:
+  x:
+    state: {{x: "[0.5, 0.2, -0.1]"}}
+    next: {{x: "{step}"}}
+    stop: {{residual: norm(x' - x) <= 1e-9, most: 300}}
+outputs: {{x: x}}
+"""
+
+
+@pytest.mark.parametrize("radius", ["0 - 1", "t"])
+@pytest.mark.parametrize("step", ["0.9 * project_ball(x, r)", "-0.9 * group_soft_threshold(x, r)"])
+def test_a_negative_radius(step, radius):
+    """x ↦ -x/‖x‖ and x ↦ x + x/‖x‖ leap at 0."""
+    text = RADIUS.format(step=step.replace("r)", f"{radius})"))
+    assert verdict(text).verdict == "unknown"
+    assert banach.loads(HEAD + text).compile(to="oracle").run(t=-1.0)["x.status"] != 0
+
+
+def test_a_radius_that_is_known():
+    assert verdict(RADIUS.format(step="0.9 * project_ball(x, 1)")).verdict == "proved"
+
+
+@pytest.mark.parametrize("word", ["soft_threshold", "group_soft_threshold", "project_ball"])
+def test_a_range_holds_for_a_negative_radius(word):
+    """soft_threshold(1, -5) is 6, and the ball of the radius -5 turns points round."""
+    x, r = np.array([0.0, 1.0]), np.array(-5.0)
+    known = [Known(TensorType("float64", (2,)), Interval.between(0, 1)), Known(TensorType("float64"))]
+    low, high = page(word).range(known).to_floats()
+    assert np.all((low <= page(word).evaluate(x, r)) & (page(word).evaluate(x, r) <= high))
+
+
 # --- nothing at all ---------------------------------------------------------------------------------------
 
 
@@ -222,3 +260,8 @@ outputs: {x: x}
 def test_a_state_without_entries(step):
     text = ITERATION.format(state='x: "zeros(0)"', next=f'x: "{step}"', returns="x", size="norm(x' - x)")
     assert verdict(text).verdict in ("proved", "unknown")
+
+
+@pytest.mark.parametrize("step", ["0.9 * take(x, [0, 1, 5], axis=0)", "0.9 * interpolate(x, x)"])
+def test_what_cannot_be_followed_is_unknown(step):
+    assert verdict(RADIUS.format(step=step)).verdict == "unknown"
