@@ -156,7 +156,10 @@ def _kept(claim: Claim, graph: Graph) -> list[str]:
     after = dict(zip(graph.output_names, graph.outputs))
     names = [name for name, _ in claim.recipe.state]
     held = set(range(len(graph.inputs) - len(claim.solved.captures), len(graph.inputs)))
-    waiting = [name for name in names if name in names_in(claim.recipe.returns)]
+    told, reached = dict(claim.recipe.where), [claim.recipe.returns]
+    for formula in reached:  # what is returned may read states through local names
+        reached += [told.pop(name) for name in sorted(names_in(formula)) if name in told]
+    waiting = [name for name in names if any(name in names_in(formula) for formula in reached)]
     kept: set[str] = set()
     while waiting:
         name = waiting.pop()

@@ -11,6 +11,7 @@ from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, D
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.entrywise import NotRead, Step, exact_step
+from banach.compiler.elaboration.returned import continuous
 from banach.compiler.elaboration.slopes import bounded_step
 from banach.compiler.facts import contraction, stability
 from banach.compiler.facts import quantity as q
@@ -28,7 +29,8 @@ class LinearIteration(Rule):
 
     Form    new states are M (old states) + c, where M is known before the run; c may be an input. States of
             any shapes, whose entries are at most 32 together; read off from the graph, on the stored weights
-    If      |M| w <= q w for weights w > 0 and q < 1; or P and q²P - MᵀPM are positive definite
+    If      |M| w <= q w for weights w > 0 and q < 1; or P and q²P - MᵀPM are positive definite. What is
+            returned is a continuous formula of the states
     Then    one fixed point, and the distance from it, max_i |x_i|/w_i or √(xᵀPx), falls by q in every step
     Refuted an eigenvalue |z| >= 1, z ≠ 1, that the first move has a part in, and the state which is returned
             sees: its moves do not go to 0. Where the first move is known only when the model runs, the class
@@ -44,7 +46,7 @@ class LinearIteration(Rule):
         entries = f"{', '.join(step.states)} ↦ M ({', '.join(step.states)}) + c, M known before the run"
         told = _told(self, claim, "Varga 1962, theorem 3.1", (Hypothesis(entries, True),))
         # A page means more than a fixed point: where its own hypotheses fail, that is not proved here.
-        proved = _proved(step, told) if claim.page is None else None
+        proved = _proved(step, told) if claim.page is None and continuous(claim) else None
         if proved:
             return proved
         if len(step.rows) > _MOST_ROOTS:
@@ -73,14 +75,15 @@ class WeightedContraction(Rule):
     Form    steps of known linear maps and of functions of one number, such as activations with bounded slope;
             of any number of states, whose entries are at most 32 together
     If      a change d of the states changes the new ones by at most B |d|, entry by entry, and B w <= q w for
-            weights w > 0 and q < 1: so it is if the spectral radius of B is below 1
+            weights w > 0 and q < 1: so it is if the spectral radius of B is below 1. What is returned is a
+            continuous formula of the states
     Then    one fixed point, and max_i |x_i - x*_i|/w_i falls by q in every step; also in any order of entries
     Source  Chazan & Miranker 1969; Bertsekas & Tsitsiklis 1989, section 6.2
     """
 
     def verdict(self, claim: Claim, elaborated: Elaborated) -> Certificate | None:
         try:
-            step = bounded_step(claim) if claim.page is None else None
+            step = bounded_step(claim) if claim.page is None and continuous(claim) else None
         except NotRead:
             step = None
         if step is None:

@@ -145,6 +145,9 @@ class ProjectBall(_WithRadius):
         return unbroadcast(dx, x.type), unbroadcast(dr, r.type)
 
     def range(self, operands: Sequence[Known]) -> Interval:
+        if self._unbounded(operands):
+            farthest = abs(operands[1].range)
+            return farthest.hull(-farthest)
         farthest = operands[1].range.max(0)
         return operands[0].range.hull(0).min(farthest).max(-farthest)
 
@@ -185,7 +188,7 @@ class SimplexThreshold(_WithRadius):
     def range(self, operands: Sequence[Known]) -> Interval:
         # max x - r <= τ <= max x
         x, r = operands[0].range, operands[1].range
-        return Interval((x - r.max(0)).lo, x.hi)
+        return Interval((x - r.max(0)).lo, (x - r.min(0)).hi)
 
     def decompose(self, build: Builder, x: Value, r: Value) -> Value:
         """By sorting."""

@@ -95,6 +95,48 @@ def test_the_part_that_is_seen_follows_its_own_matrix(seed):
         np.testing.assert_allclose(basis @ matrix, found @ basis, atol=1e-9)
 
 
+# --- proved, though what is returned leaps ----------------------------------------------------------------
+
+RETURNED = """
+solve:
+  x:
+    state: {{x: ones(3)}}
+    where: {{half: x / 2}}
+    next: {{x: {step}}}
+    returns: {returns}
+    stop: {{residual: norm(x' - x) <= 1e-9, most: 3000}}
+outputs: {{x: x}}
+"""
+
+
+@pytest.mark.parametrize("step", ["-0.9 * x", "-0.9 * tanh(x)"])
+@pytest.mark.parametrize("returns", ["sign(x)", "1 / x", "1 if half > 0 else 0", "floor(x)"])
+def test_a_result_that_leaps_is_not_proved(returns, step):
+    """The states go to 0 from both sides, and the result to no limit."""
+    assert verdict(RETURNED.format(step=step, returns=returns)).verdict == "unknown"
+
+
+@pytest.mark.parametrize("step", ["-0.9 * x", "-0.9 * tanh(x)"])
+@pytest.mark.parametrize("returns", ["2 * half[0]", "tanh(x) + norm(half)", "sum(x) / 3"])
+def test_a_result_that_follows_is_proved(returns, step):
+    assert verdict(RETURNED.format(step=step, returns=returns)).verdict == "proved"
+
+
+def test_a_state_that_is_returned_through_a_local_name():
+    """y doubles, and is part of the result by the name of h."""
+    text = """
+solve:
+  x:
+    state: {x: 1.0, y: 1.0}
+    where: {h: y, g: h}
+    next: {x: 0.5 * x, y: 2 * y}
+    returns: x + g
+    stop: {residual: abs(x' - x) <= 1e-9, most: 60}
+outputs: {x: x}
+"""
+    assert verdict(text).verdict != "proved"
+
+
 # --- assumptions that a verdict did not name --------------------------------------------------------------
 
 PLACES = """
