@@ -5,6 +5,8 @@ from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.things import Formula
 from banach.ir.diagnostic import SpecError
 from banach.ir.graph import Op
+from banach.ir.primitive import page
+from banach.ir.primitives.regions import RegionOp
 
 # Of these the operands that may not move: a jump, or a place where the result is not finite.
 _LEAPS = frozenset(
@@ -33,6 +35,8 @@ def continuous(claim: Claim) -> bool:
 
 
 def _is_continuous(op: Op, moving: list[int]) -> bool:
+    if isinstance(page(op.name), RegionOp):
+        return False  # what it holds is not looked into
     if op.name in _LEAPS or any(i in moving for i in _LEAPS_IN.get(op.name, ())):
         return False
     return all(type.is_float for type in op.types)  # what is compared, counted or chosen leaps

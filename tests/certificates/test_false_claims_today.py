@@ -122,6 +122,13 @@ def test_a_result_that_follows_is_proved(returns, step):
     assert verdict(RETURNED.format(step=step, returns=returns)).verdict == "proved"
 
 
+def test_a_result_of_an_opaque_map_is_not_proved():
+    text = (
+        RETURNED.format(step="-0.9 * x", returns="F(x)") + "operators: {F: opaque(leap), leap(x): sign(x)}\n"
+    )
+    assert verdict(text).verdict == "unknown"
+
+
 def test_a_state_that_is_returned_through_a_local_name():
     """y doubles, and is part of the result by the name of h."""
     text = """
