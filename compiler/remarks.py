@@ -29,8 +29,8 @@ REFUTED_CLASS = Code(
     "B316",
     "refuted-for-the-class",
     """The iteration fails for some function with the constants that are known, or declared, of the spec's
-own function, or for some inputs; the witness is such a function, or says which. Whether it fails for this
-very function, or for the inputs of a run, is not known, so it is compiled.
+own function; the witness is such a function. Whether it fails for this very function is not known, so it is
+compiled.
 """,
 )
 BELOW_ROUNDING = Code(
@@ -69,9 +69,12 @@ def _refutation(certificate: Certificate, claim: Claim) -> Diagnostic:
         return Diagnostic(STEP_TOO_LARGE, message, span, label=label, why=why, fix=fix)
     fix = certificate.nearest or "use another method"
     if certificate.scope == "class":
-        moves = certificate.witness is not None and certificate.witness.kind == "moves"
-        whom = "almost all inputs" if moves else "some function with the constants that are known"
-        message = f"the iteration `{certificate.solve}` fails for {whom}"
+        if certificate.witness is not None and certificate.witness.kind == "moves":
+            message = f"the iteration `{certificate.solve}` diverges for almost all inputs"
+            return Diagnostic(REFUTED_CLAIM, message, span, why=why, fix=fix)
+        message = (
+            f"the iteration `{certificate.solve}` fails for some function with the constants that are known"
+        )
         return Diagnostic(REFUTED_CLASS, message, span, why=why, fix=fix, severity="warning")
     message = f"the iteration `{certificate.solve}` diverges"
     return Diagnostic(REFUTED_CLAIM, message, span, why=why, fix=fix)
