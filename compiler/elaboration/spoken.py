@@ -108,7 +108,12 @@ def speak(
         return _of_column(name, arguments, attributes, context, span)
     pairs = zip(operands, arguments)
     given = arguments if many else [_whole(a) if p.name == "index" else a for p, a in pairs]
-    return arithmetic.apply(name, given, context.scope, span, **attributes)
+    try:
+        return arithmetic.apply(name, given, context.scope, span, **attributes)
+    except (TypeError, AttributeError, IndexError, OverflowError) as wrong:  # of a kind that no page reads
+        told = ", ".join(f"{key}={value}" for key, value in attributes.items())
+        fix = f"write `{usage(name)}`"
+        raise refuse(WRONG_ARGUMENTS, f"`{name}` does not take {told}", span, fix=fix) from wrong
 
 
 def _of_column(
@@ -149,6 +154,8 @@ def _attribute(name: str, key: str, thing: Any, rank: int, context: Context, spa
             raise refuse(WRONG_ARGUMENTS, f"`{name}` needs `{key}=`", span, fix=f"write `{usage(name)}`")
         return _DEFAULTS[key]
     value = _known(thing, name, key, span)
+    if key == "stride" and isinstance(value, int):
+        return (value,) * max(rank - 1, 1)
     return _axis(value, rank, span) if key == "axis" else value
 
 

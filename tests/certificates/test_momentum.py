@@ -494,3 +494,11 @@ def test_a_forged_certificate_is_not_believed() -> None:
     assert not any(lyapunov.proves(system, other) for other in forged)
     worse = replace(system, classes=(lyapunov.Curvature(Fraction(1, 30), Fraction(1)),))
     assert not lyapunov.proves(worse, true)
+
+
+def test_a_certificate_without_its_numbers_says_nothing() -> None:
+    """Every rule is named in the verifier, which wants the numbers of each."""
+    from banach.backends.onnx.verifier import DERIVED
+    from banach.compiler.inference.rule import rules
+
+    assert set(DERIVED) == {rule.theorem for rule in rules().values()}

@@ -405,3 +405,23 @@ def test_changed_bounds_of_sizes_are_found():
     (entry,) = [e for e in model.metadata_props if e.key == "banach.sizes"]
     entry.value = entry.value.replace("4", "1")
     assert "the bounds of the sizes have changed since the file was certified" in verify(model).failed
+
+
+def test_a_rule_without_its_numbers_is_not_believed():
+    """Factor and derivation cut out, and the file sealed anew: nothing would be left to check."""
+    text = """
+banach: 1
+precision: float64
+inputs: {b: "real[2]"}
+parameters: {M: [[0.5, 0.9], [0, 0.5]]}
+solve:
+  x: {state: {x: zeros(2)}, next: {x: M @ x + b}, stop: {residual: norm(x' - x) <= 1e-9, most: 99}}
+outputs: {x: x}
+"""
+    forged = Forger(banach.loads(text).compile().model)
+    assert forged.certificate["theorem"] == "linear-iteration" and verify(forged.finish()).ok
+    forged.certificate.update(derivation=None, factor=None)
+    forged.certificate["claim"]["factor"] = None
+    forged.reseal()
+    found = verify(forged.finish())
+    assert not found.ok and "says nothing without its numbers" in " ".join(found.failed)
