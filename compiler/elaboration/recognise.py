@@ -6,12 +6,13 @@ parameters and options with the formulas that stand in their places. Sums and pr
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import permutations
 
 from banach.compiler import library, syntax
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.iteration import Recipe
-from banach.compiler.elaboration.region import pending
+from banach.compiler.elaboration.region import Formulas, pending
 from banach.compiler.elaboration.things import Environment, Formula
 from banach.compiler.elaboration.vocabulary import Spoken
 from banach.compiler.expression import parse, to_text
@@ -52,7 +53,8 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
     counted = any("k" in syntax.names(node) for node in formulas)
     picard = library.find("picard")
     itself = to_text(recipe.returns) == recipe.state[0][0]
-    if len(recipe.state) == 1 and itself and not counted and picard is not None:
+    told_already = any(page is picard and not told.own_stop for page, told in found)
+    if len(recipe.state) == 1 and itself and not counted and picard is not None and not told_already:
         (name, body), (_, start) = recipe.next[0], recipe.state[0]
         map = Formula("T", (name,), body, recipe.names, recipe.where)
         known = {"T": map, "start": context.evaluate(start, recipe.names, context)}
@@ -75,7 +77,7 @@ def _match(page: library.Page, recipe: Recipe) -> Match | None:
     count = sum(1 for _ in section.state)
     if count != len(recipe.state) or count > _MOST_STATES:
         return None
-    state, update = library.table(section.state), dict(library.table(section.next))
+    state, update = _equations(page)
     variables = {*page.parameters, *(key.text for key, _ in section.options or ()), "start"}
     local, own = dict(page.where), dict(recipe.where)
     starts, nexts = dict(recipe.state), dict(recipe.next)
@@ -89,6 +91,13 @@ def _match(page: library.Page, recipe: Recipe) -> Match | None:
             if variables <= {*bindings, "start"}:
                 return Match(page, bindings, _same_stop(match, section, recipe, bindings))
     return None
+
+
+@cache
+def _equations(page: library.Page) -> tuple[Formulas, dict[str, syntax.Node]]:
+    """Where the states of a page start, and their equations; a page lasts as long as the program."""
+    assert isinstance(page.section, library.SolverPage)
+    return library.table(page.section.state), dict(library.table(page.section.next))
 
 
 def _same_stop(match: "_Matcher", section: library.SolverPage, recipe: Recipe, bindings: Bindings) -> bool:
