@@ -1,5 +1,6 @@
 """What the page of an optimisation pass holds, and what passes share: copies of graphs, and keys."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -34,16 +35,16 @@ class Options:
         return ""
 
 
-class Pass(Page):
+class Pass(Page, ABC):
     """A map from graphs to graphs of one meaning, up to its effect. It works inside regions too."""
 
     headings = ("Maths", "Why", "Preserves")
     after: ClassVar[tuple[str, ...]] = ()
     effect: ClassVar[Effect] = Effect.EXACT
 
+    @abstractmethod
     def run(self, graph: Graph, options: Options, journal: Journal) -> Graph:
         """The graph after the pass; the graph itself where there was nothing to do."""
-        raise NotImplementedError
 
 
 class Copy:

@@ -6,6 +6,7 @@ decomposition, samples. The pages are found by walking the folder, and tests/ir/
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -48,7 +49,7 @@ class Sample:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Primitive(Page):
+class Primitive(Page, ABC):
     """An operation on tensors."""
 
     headings = ("Maths", "Types", "Reverse", "Facts", "Source")
@@ -63,19 +64,19 @@ class Primitive(Page):
     # The name of the same operation in a backend, where it needs nothing else.
     lowerings: ClassVar[Mapping[str, str]] = {}
 
+    @abstractmethod
     def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:
         """The types of the results. TypeMismatch: the operands do not fit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self, *operands: np.ndarray, **attributes: Any) -> np.ndarray:
         """The numpy meaning."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reverse(
         self, build: Builder, operands: Values, results: Values, cotangents: Values, **attributes: Any
     ) -> Cotangents:
         """A cotangent for every operand; None where it is zero, or where the operand has no tangent."""
-        raise NotImplementedError
 
     def linear_groups(self, operands: int) -> tuple[tuple[int, ...], ...]:
         """The groups of operands in each of which, taken together, the operation is linear."""
@@ -94,9 +95,9 @@ class Primitive(Page):
         """The operation on every lane at once; `lanes` tells which operands have the axis of lanes."""
         return build.op(self.name, *align(operands, lanes, self.core), **attributes)
 
+    @abstractmethod
     def samples(self) -> Iterable[Sample]:
         """Arguments for the laws: generic points, no kinks."""
-        raise NotImplementedError
 
     def accept(self) -> None:
         """Holds a page from another package to the laws, at its samples, along one direction each."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from inspect import getmembers, isabstract
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
@@ -110,6 +111,10 @@ def _admit(leaf: type[Page], found: dict[str, Any]) -> None:
     for heading in leaf.headings:
         if not re.search(rf"^\s*{heading}\s", text, re.MULTILINE):
             raise BadPage(f"{leaf.__module__}.{leaf.__name__}: its page has no heading `{heading}`")
+    if isabstract(leaf):
+        missing = [name for name, thing in getmembers(leaf) if getattr(thing, "__isabstractmethod__", False)]
+        told = f"its page does not say {', '.join(missing)}"
+        raise BadPage(f"{leaf.__module__}.{leaf.__name__}: {told}")
     if leaf.name in found:
         other = type(found[leaf.name])
         raise BadPage(f"two pages are called {leaf.name}: {other.__module__} and {leaf.__module__}")

@@ -1,7 +1,7 @@
 """What a rule is: a theorem about every iteration of some form, wherever it comes from."""
 
 import inspect
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from banach.compiler.elaboration.claims import Claim
 from banach.ir.shelf import Page, pages
 
 
-class Rule(Page):
+class Rule(Page, ABC):
     """A theorem whose hypotheses are read off from the formulas of an iteration."""
 
     headings: ClassVar[tuple[str, ...]] = ("Form", "If", "Then", "Source")

@@ -14,7 +14,7 @@ import numpy as np
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
 from banach.ir.primitive import Cotangents, Known, Regions, Sample, Types, Values, draw
-from banach.ir.primitives.elementwise import Elementwise
+from banach.ir.primitives.elementwise import Elementwise, Sloped
 from banach.ir.tensor_type import TypeMismatch
 
 # Of klambauer-2017, where they are solved for so that mean 0 and variance 1 reproduce themselves.
@@ -27,7 +27,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 @final
-class Gelu(Elementwise):
+class Gelu(Sloped):
     """The Gaussian error linear unit, exact: x times the probability that a normal number is below x.
 
     Maths    y = x·Φ(x), Φ(x) = (1 + erf(x/√2))/2
@@ -62,7 +62,7 @@ def _normal(x: Value) -> Value:
 
 
 @final
-class Silu(Elementwise):
+class Silu(Sloped):
     """x times its logistic function; swish with β = 1.
 
     Maths    y = x·σ(x), σ(x) = 1/(1 + e^(-x))
@@ -92,7 +92,7 @@ class Silu(Elementwise):
 
 
 @final
-class Mish(Elementwise):
+class Mish(Sloped):
     """x times the hyperbolic tangent of its smooth positive part.
 
     Maths    y = x·tanh(log(1 + e^x))
@@ -181,7 +181,7 @@ def _below(x: Value, y: Value, z: Value) -> Value:
 
 
 @final
-class Selu(Elementwise):
+class Selu(Sloped):
     """The self-normalising exponential linear unit.
 
     Maths    y = λ·x for x >= 0, λα·(e^x - 1) below; λ = 1.0507..., α = 1.6732...
@@ -255,7 +255,7 @@ class LeakyRelu(Elementwise):
 
 
 @final
-class Softsign(Elementwise):
+class Softsign(Sloped):
     """A number, divided by its distance from the origin's other side.
 
     Maths    y = x/(1 + |x|)
@@ -282,7 +282,7 @@ class Softsign(Elementwise):
 
 
 @final
-class HardSigmoid(Elementwise):
+class HardSigmoid(Sloped):
     """A logistic function made of three lines.
 
     Maths    y = min(max(x/6 + 1/2, 0), 1)

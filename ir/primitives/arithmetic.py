@@ -1,5 +1,6 @@
 """Sums, products and quotients, entry by entry; operands are aligned at their last axis."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
@@ -191,8 +192,9 @@ class Power(_Binary):
 
 
 class _Extremum(_Binary):
+    @abstractmethod
     def range(self, operands: Sequence[Known]) -> Interval:
-        raise NotImplementedError
+        """Where the larger, or the smaller, of the two lies."""
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
         # Where the other operand always wins, the result does not move at all.

@@ -1,6 +1,7 @@
 """Random numbers without a state: a function of a key and a counter, equal on every machine, bit for bit."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
@@ -78,8 +79,9 @@ class _FromBits(Primitive):
             raise TypeMismatch(f"makes float64 or float32, not {dtype}")
         return (self.result(bits.with_dtype(dtype)),)
 
+    @abstractmethod
     def result(self, pairs: TensorType) -> TensorType:
-        raise NotImplementedError
+        """The type of what is made of pairs of words, which have the dtype asked for."""
 
     def reverse(
         self, build: Builder, operands: Values, results: Values, cotangents: Values, **attributes: Any

@@ -4,6 +4,7 @@ The boundary is another page's matter: `pad`, `wrap_pad` or `reflect_pad` first,
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
@@ -47,11 +48,11 @@ class _Convolution(Primitive):
             return NONNEGATIVE
         return Interval.between(0, (Interval.of(entries).sqrt() * abs(signal.range).hi).hi)
 
+    @abstractmethod
     def window(
         self, signal: TensorType, kernel: TensorType, space: int, **attributes: Any
     ) -> tuple[Shape, Size]:
         """The places at which the kernel is laid on the signal, and the entries that are added up at each."""
-        raise NotImplementedError
 
 
 @final

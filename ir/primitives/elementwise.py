@@ -4,6 +4,7 @@ Every page gives `slope`, the interval that holds the derivative everywhere: its
 the operation's gain. `image` holds every value; a monotone function sharpens it by its ends.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, final
 
@@ -26,6 +27,8 @@ from banach.ir.primitive import (
 
 
 class Elementwise(Primitive):
+    """A function of one number, applied to every entry."""
+
     core = (0,)
     slope: ClassVar[Interval] = REALS
     image: ClassVar[Interval] = REALS
@@ -33,13 +36,6 @@ class Elementwise(Primitive):
     def types(self, operands: Types, regions: Regions, **attributes: Any) -> Types:
         (x,) = operands
         return (x,)
-
-    def derivative(self, build: Builder, x: Value, y: Value) -> Value:
-        """The derivative at x, where y is the function's value."""
-        raise NotImplementedError
-
-    def reverse(self, build: Builder, operands: Values, results: Values, cotangents: Values) -> Cotangents:
-        return (self.derivative(build, operands[0], results[0]) * cotangents[0],)
 
     def range(self, operands: Sequence[Known]) -> Interval:
         return self.image
@@ -51,7 +47,18 @@ class Elementwise(Primitive):
         yield Sample(draw((2, 3)))
 
 
-class _OnPositive(Elementwise):
+class Sloped(Elementwise):
+    """One that says what its derivative is: R(x, dy) = f'(x)·dy."""
+
+    @abstractmethod
+    def derivative(self, build: Builder, x: Value, y: Value) -> Value:
+        """The derivative at x, where y is the function's value."""
+
+    def reverse(self, build: Builder, operands: Values, results: Values, cotangents: Values) -> Cotangents:
+        return (self.derivative(build, operands[0], results[0]) * cotangents[0],)
+
+
+class _OnPositive(Sloped):
     """A function whose samples are positive."""
 
     def samples(self) -> Iterable[Sample]:
@@ -85,7 +92,7 @@ class Negate(Elementwise):
 
 
 @final
-class Exp(Elementwise):
+class Exp(Sloped):
     """The exponential.
 
     Maths    y = e^x
@@ -153,7 +160,7 @@ class Sqrt(_OnPositive):
 
 
 @final
-class Square(Elementwise):
+class Square(Sloped):
     """The square.
 
     Maths    y = x²
@@ -183,7 +190,7 @@ class Square(Elementwise):
 
 
 @final
-class Abs(Elementwise):
+class Abs(Sloped):
     """The absolute value.
 
     Maths    y = |x|
@@ -229,7 +236,7 @@ class Sign(Elementwise):
 
 
 @final
-class Sin(Elementwise):
+class Sin(Sloped):
     """The sine.
 
     Maths    y = sin x
@@ -251,7 +258,7 @@ class Sin(Elementwise):
 
 
 @final
-class Cos(Elementwise):
+class Cos(Sloped):
     """The cosine.
 
     Maths    y = cos x
@@ -273,7 +280,7 @@ class Cos(Elementwise):
 
 
 @final
-class Tanh(Elementwise):
+class Tanh(Sloped):
     """The hyperbolic tangent.
 
     Maths    y = tanh x
@@ -295,7 +302,7 @@ class Tanh(Elementwise):
 
 
 @final
-class Sigmoid(Elementwise):
+class Sigmoid(Sloped):
     """The logistic function.
 
     Maths    y = 1/(1 + e^(-x))
@@ -347,7 +354,7 @@ class Relu(Elementwise):
 
 
 @final
-class Softplus(Elementwise):
+class Softplus(Sloped):
     """A smooth positive part.
 
     Maths    y = log(1 + e^x)

@@ -4,6 +4,7 @@ Ties go to the first. NaN has no place in an order; here it stands beside the nu
 `arg_top`: ∞, `argmin`: -∞), so that a NaN is never passed over, and beside ∞ in `argsort`.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
@@ -44,9 +45,9 @@ class _Places(Primitive):
         axis_size(x, axis)
         return (self.found(x, axis, **attributes),)
 
+    @abstractmethod
     def found(self, x: TensorType, axis: int, **attributes: Any) -> TensorType:
         """The type of the places. TypeMismatch: there are none."""
-        raise NotImplementedError
 
     def reverse(
         self, build: Builder, operands: Values, results: Values, cotangents: Values, **attributes: Any
@@ -150,9 +151,9 @@ class _InOrder(Primitive):
 
     core = None
 
+    @abstractmethod
     def places(self, build: Builder, x: Value, **attributes: Any) -> Value:
         """The places from which the entries are taken."""
-        raise NotImplementedError
 
     def reverse(
         self,

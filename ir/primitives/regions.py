@@ -4,6 +4,7 @@ Regions are closed: what they use from outside comes as captures, the last opera
 region, `derive` gives a region's reverse derivative (see ir/reverse.py), `lift` its vectorisation.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
@@ -27,17 +28,17 @@ class RegionOp(Primitive):
 
     core = None
 
+    @abstractmethod
     def evaluate(self, *arguments: Any, **attributes: Any) -> Any:
         """run, regions, operands -> results."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reverse(self, *arguments: Any, **attributes: Any) -> Cotangents:
         """build, operands, results, cotangents, regions, derive, kept -> cotangents."""
-        raise NotImplementedError
 
+    @abstractmethod
     def vectorise(self, *arguments: Any, **attributes: Any) -> Any:
         """build, operands, lanes, regions, lift -> results, and which of them have the axis of lanes."""
-        raise NotImplementedError
 
     def record(
         self, build: Builder, operands: Values, regions: Regions, **attributes: Any

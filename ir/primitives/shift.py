@@ -1,5 +1,6 @@
 """Entries moved along one axis: around, mirrored, apart, beyond the ends. Axes are counted from the end."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
@@ -183,13 +184,13 @@ class _Extension(_Along):
 
     example = {"before": 2, "after": 1}
 
+    @abstractmethod
     def reach(self, size: int) -> int:
         """The most entries that can come on either side."""
-        raise NotImplementedError
 
+    @abstractmethod
     def source(self, size: int, before: int, after: int) -> np.ndarray:
         """Where every entry of the result comes from."""
-        raise NotImplementedError
 
     def types(self, operands: Types, regions: Regions, *, axis: int, before: int, after: int) -> Types:
         (x,) = operands

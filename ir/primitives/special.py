@@ -10,7 +10,7 @@ import numpy as np
 from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
 from banach.ir.primitive import Cotangents, Known, Regions, Sample, Types, Values, draw
-from banach.ir.primitives.elementwise import Elementwise
+from banach.ir.primitives.elementwise import Elementwise, Sloped
 from banach.ir.tensor_type import TypeMismatch, numpy_dtype
 
 # e^(y²)·erfc(y) on [1, 6] as a polynomial in s = 14.4/(y + 3) - 2.6, which runs over [-1, 1]: its interpolant
@@ -53,7 +53,7 @@ def below(x: Value, bound: float) -> Value:
 
 
 @final
-class Erf(Elementwise):
+class Erf(Sloped):
     """The error function.
 
     Maths    y = 2/√π ∫_0^x e^(-u²) du
@@ -84,7 +84,7 @@ class Erf(Elementwise):
 
 
 @final
-class Expm1(Elementwise):
+class Expm1(Sloped):
     """e^x - 1 without cancellation near 0.
 
     Maths    y = e^x - 1
@@ -111,7 +111,7 @@ class Expm1(Elementwise):
 
 
 @final
-class Log1p(Elementwise):
+class Log1p(Sloped):
     """log(1 + x) without cancellation near 0.
 
     Maths    y = log(1 + x)
@@ -142,7 +142,7 @@ class Log1p(Elementwise):
 
 
 @final
-class Sinh(Elementwise):
+class Sinh(Sloped):
     """The hyperbolic sine.
 
     Maths    y = (e^x - e^(-x))/2
@@ -169,7 +169,7 @@ class Sinh(Elementwise):
 
 
 @final
-class Cosh(Elementwise):
+class Cosh(Sloped):
     """The hyperbolic cosine.
 
     Maths    y = (e^x + e^(-x))/2
@@ -202,7 +202,7 @@ def _halves(x: Value) -> tuple[Value, Value]:
 
 
 @final
-class Arctan(Elementwise):
+class Arctan(Sloped):
     """The inverse of the tangent on (-π/2, π/2).
 
     Maths    y = arctan x

@@ -1,5 +1,6 @@
 """Factorisations of matrices with at least as many rows as columns: singular values, and QR."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import final
 
@@ -75,8 +76,9 @@ class _Tall(Primitive):
             raise TypeMismatch(f"the matrices of {a} are wider than high: factor the transpose")
         return (self.result(a, m, n),)
 
+    @abstractmethod
     def result(self, a: TensorType, m: int, n: int) -> TensorType:
-        raise NotImplementedError
+        """The types of the factors, or of what is made of them."""
 
     def samples(self) -> Iterable[Sample]:
         a, b = draw((4, 3), (2, 2, 2))

@@ -100,6 +100,7 @@ def claiming(claim: str, value: str) -> str:
 
 BAD: dict[str, tuple[str, str]] = {
     "a heading is missing": (changed("Facts    none", ""), "its page has no heading `Facts`"),
+    "a method is missing": (changed("def evaluate", "def evaluated"), "its page does not say evaluate"),
     "a clash of names": (
         changed("class Cube", "class Tanh"),
         "two pages are called tanh: banach.ir.primitives",
