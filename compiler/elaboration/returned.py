@@ -2,6 +2,7 @@
 
 from banach.compiler.elaboration import derivation
 from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.spoken import trusted
 from banach.compiler.elaboration.things import Formula
 from banach.ir.diagnostic import SpecError
 from banach.ir.graph import Op
@@ -9,9 +10,10 @@ from banach.ir.primitive import page
 from banach.ir.primitives.regions import RegionOp
 
 # Of these the operands that may not move: a jump, or a place where the result is not finite.
-_LEAPS = frozenset(
-    ("floor", "round", "sign", "log", "log1p", "power", "inverse", "log_det", "cholesky", "qr", "eigh", "svd")
-)
+LEAPS = {
+    *("floor", "round", "sign", "sqrt", "log", "log1p", "power"),
+    *("inverse", "log_det", "cholesky", "qr", "eigh", "svd"),
+}
 _LEAPS_IN = {"divide": (1,), "modulo": (0, 1), "solve": (0,), "solve_triangular": (0,)}
 
 
@@ -35,8 +37,8 @@ def continuous(claim: Claim) -> bool:
 
 
 def _is_continuous(op: Op, moving: list[int]) -> bool:
-    if isinstance(page(op.name), RegionOp):
-        return False  # what it holds is not looked into
-    if op.name in _LEAPS or any(i in moving for i in _LEAPS_IN.get(op.name, ())):
+    if isinstance(page(op.name), RegionOp) or trusted(op.name):
+        return False  # what it holds is not looked into; of a guest nothing is known
+    if op.name in LEAPS or any(i in moving for i in _LEAPS_IN.get(op.name, ())):
         return False
     return all(type.is_float for type in op.types)  # what is compared, counted or chosen leaps

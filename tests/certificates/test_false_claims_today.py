@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 import banach
+from banach.compiler.elaboration.returned import LEAPS
 from banach.compiler.facts import stability
 from banach.ir.diagnostic import SpecError
 from banach.ir.exact import Interval
+from banach.ir.graph import PRIMITIVES
 from banach.ir.primitive import Known, page
+from banach.ir.primitives.elementwise import Elementwise
+from banach.ir.shelf import pages
 from banach.ir.tensor_type import TensorType
 
 HEAD = "banach: 1\nprecision: float64\n"
@@ -110,7 +114,7 @@ outputs: {{x: x}}
 
 
 @pytest.mark.parametrize("step", ["-0.9 * x", "-0.9 * tanh(x)"])
-@pytest.mark.parametrize("returns", ["sign(x)", "1 / x", "1 if half > 0 else 0", "floor(x)"])
+@pytest.mark.parametrize("returns", ["sign(x)", "1 / x", "1 if half > 0 else 0", "floor(x)", "sqrt(x)"])
 def test_a_result_that_leaps_is_not_proved(returns, step):
     """The states go to 0 from both sides, and the result to no limit."""
     assert verdict(RETURNED.format(step=step, returns=returns)).verdict == "unknown"
@@ -120,6 +124,20 @@ def test_a_result_that_leaps_is_not_proved(returns, step):
 @pytest.mark.parametrize("returns", ["2 * half[0]", "tanh(x) + norm(half)", "sum(x) / 3"])
 def test_a_result_that_follows_is_proved(returns, step):
     assert verdict(RETURNED.format(step=step, returns=returns)).verdict == "proved"
+
+
+ENTRYWISE = sorted(
+    name for name, page in pages(PRIMITIVES).items() if isinstance(page, Elementwise) and name not in LEAPS
+)
+
+
+@pytest.mark.parametrize("name", ENTRYWISE)
+def test_a_function_of_one_number_that_is_not_listed_does_not_leap(name):
+    """Finite between -3 and 3, and no step larger than e³ times the distance."""
+    page, sample = pages(PRIMITIVES)[name], next(iter(pages(PRIMITIVES)[name].samples()))
+    found = page.evaluate(np.linspace(-3, 3, 6001), **sample.attributes)
+    if found.dtype.kind == "f":  # a truth value is no result that is proved
+        assert np.isfinite(found).all() and np.abs(np.diff(found)).max() < 0.025
 
 
 def test_a_result_of_an_opaque_map_is_not_proved():
