@@ -364,7 +364,8 @@ class _Parser:
         return SpecError([Diagnostic(UNBALANCED, message, span, fix=f"write `{closer}`", notes=(note,))])
 
 
-_TEXTS = ("file", "output", "wrt")  # behind these a name is a text, and reads nothing: file=parts/layer.yaml
+# Behind these a name is a text, and reads nothing: wrt=u, file=parts/layer.yaml.
+_TEXTS = ("file", "output", "semiring", "wrt")
 
 
 def _text(node: Node) -> Node:

@@ -14,34 +14,34 @@ from banach.ir.primitives.semiring import SEMIRINGS
 from banach.ir.span import Span
 
 
-@word("grad(f, wrt=x)", 1, 1, bare=("wrt",))
+@word("grad(f, wrt=x)", 1, 1, "wrt")
 def _grad(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The gradient of a real-valued map, as a map of the same arguments; `wrt` names the one it is in."""
     return _gradient(maps.as_map(arguments[0], span), keywords, span)
 
 
-@word("jacobian(F, wrt=x)", 1, 1, bare=("wrt",))
+@word("jacobian(F, wrt=x)", 1, 1, "wrt")
 def _jacobian(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The Jacobian as a map: jacobian(F)(x)[i, j] is ∂F_i/∂x_j, of shape [*result, *argument]."""
     map = maps.as_map(arguments[0], span)
     return Jacobian(map, _one(map, keywords, span))
 
 
-@word("hessian(f, wrt=x)", 1, 1, bare=("wrt",))
+@word("hessian(f, wrt=x)", 1, 1, "wrt")
 def _hessian(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The matrix of second derivatives of a real-valued map, as a map: the Jacobian of its gradient."""
     map = maps.as_map(arguments[0], span)
     return Jacobian(_gradient(map, keywords, span), _one(map, keywords, span))
 
 
-@word("jvp(F, x, ..., wrt=x)", 2, 8, bare=("wrt",))
+@word("jvp(F, x, ..., wrt=x)", 2, 8, "wrt")
 def _jvp(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The derivative of F at x, as a linear map: jvp(F, x)(v) is the change of F(x) along v."""
     map, point = _at(arguments, span)
     return Pushed(map, point, _place(map, keywords, span))
 
 
-@word("vjp(F, x, ..., wrt=x, semiring=s)", 2, 8, "bound", bare=("wrt", "semiring"))
+@word("vjp(F, x, ..., wrt=x, semiring=s)", 2, 8, "bound", "wrt", "semiring")
 def _vjp(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The adjoint of jvp(F, x): vjp(F, x)(w) is the gradient of ⟨w, F(x)⟩, one for each argument of F."""
     map, point = _at(arguments, span)
@@ -59,7 +59,7 @@ def _semiring(keywords: Keywords, span: Span) -> tuple[str, int] | None:
     return name, int(bound.value)
 
 
-@word("hvp(f, x, ..., wrt=x)", 2, 8, bare=("wrt",))
+@word("hvp(f, x, ..., wrt=x)", 2, 8, "wrt")
 def _hvp(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """Products with the Hessian: hvp(f, x)(v) is the change of grad(f)(x) along v."""
     map, point = _at(arguments, span)

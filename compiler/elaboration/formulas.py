@@ -266,13 +266,7 @@ def _call(node: syntax.Call, names: Environment, context: Context) -> Any:
 def _speak(name: str, node: syntax.Call, names: Environment, context: Context) -> Any:
     """A word of the language itself."""
     arguments = [evaluate(argument, names, context) for argument in node.arguments]
-    bare = vocabulary.bare(name)
-    keywords = {
-        key: Word(value.id)
-        if key in bare and isinstance(value, syntax.Name)
-        else evaluate(value, names, context)
-        for key, value in node.keywords
-    }
+    keywords = {key: evaluate(value, names, context) for key, value in node.keywords}
     if name in vocabulary.FUNCTIONS:
         return vocabulary.speak(name, arguments, keywords, context, node.span)
     return spoken.speak(name, arguments, keywords, context, node.span)

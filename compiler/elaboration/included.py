@@ -53,7 +53,7 @@ def requirements(found: Spec) -> list[Requirement]:
     return [Requirement(key.text, node, key.span) for key, node in found.head.require or ()]
 
 
-@word("include(file=NAME, output=NAME)", 0, 0, "file", bare=("output",))
+@word("include(file=NAME, output=NAME)", 0, 0, "file", "output")
 def _include(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Map:
     """Another spec beside this one, as a map from its inputs to its outputs, or to the one that is named."""
     name, output = keywords.get("file"), keywords.get("output")

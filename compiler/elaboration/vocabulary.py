@@ -61,11 +61,6 @@ def speak(name: str, arguments: Arguments, keywords: Keywords, context: Context,
     return spoken.work(arguments, keywords, context, span)
 
 
-def bare(name: str) -> tuple[str, ...]:
-    """The keywords of a word behind which a name stands for itself."""
-    return FUNCTIONS[name].bare if name in FUNCTIONS else ("semiring",)
-
-
 # --- making tensors ---------------------------------------------------------------------------------------
 
 

@@ -20,16 +20,12 @@ Work = Callable[[Arguments, Keywords, Context, Span], Any]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word: how it is called, how many arguments it takes, and which keywords.
-
-    What stands behind a keyword of `bare` is read as a name, whatever that name means: `wrt=u`.
-    """
+    """A word: how it is called, how many arguments it takes, and which keywords."""
 
     usage: str
     takes: tuple[int, int, tuple[str, ...]]
     doc: str
     work: Work
-    bare: tuple[str, ...] = ()
 
 
 FUNCTIONS: dict[str, Word] = {}
@@ -41,14 +37,11 @@ CONSTANTS: dict[str, Any] = {
 }
 
 
-def word(
-    usage: str, least: int, most: int, *keywords: str, bare: tuple[str, ...] = ()
-) -> Callable[[Work], Work]:
+def word(usage: str, least: int, most: int, *keywords: str) -> Callable[[Work], Work]:
     """Enters a function as a word, under the name that its usage begins with."""
 
     def enter(work: Work) -> Work:
-        takes = least, most, (*keywords, *bare)
-        FUNCTIONS[usage.split("(")[0]] = Word(usage, takes, work.__doc__ or "", work, bare)
+        FUNCTIONS[usage.split("(")[0]] = Word(usage, (least, most, keywords), work.__doc__ or "", work)
         return work
 
     return enter
