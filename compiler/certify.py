@@ -156,7 +156,6 @@ def _attempt(
     ]
     conclusion, constant = theorem.conclusion, _of_gradient(names, claim)
     certificate: dict[str, Any] = dict(
-        solve=claim.recipe.name,
         theorem=theorem.name,
         statement=theorem.doc,
         source=theorem.source,
@@ -168,9 +167,7 @@ def _attempt(
         hypotheses=tuple(hypotheses),
         lipschitz=constant.interval if constant else None,
         lipschitz_tree=constant.tree if constant else None,
-        tolerance=str(claim.recipe.tolerance),
-        most=claim.recipe.most,
-        place=claim.recipe.place,
+        **claim.stated,
     )
     failing = next((h for h in hypotheses if h.holds is not True), None)
     if failing:
@@ -291,8 +288,7 @@ def _refute(
     if found is None:
         return None
     return Certificate(
-        claim.recipe.name,
-        REFUTED,
+        verdict=REFUTED,
         scope="instance",
         theorem=rule.name,
         statement=rule.doc,
@@ -301,9 +297,7 @@ def _refute(
         lipschitz=constant.interval if constant else None,
         lipschitz_tree=constant.tree if constant else None,
         witness=found,
-        tolerance=str(claim.recipe.tolerance),
-        most=claim.recipe.most,
-        place=claim.recipe.place,
+        **claim.stated,
     )
 
 

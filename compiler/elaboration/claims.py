@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from banach.compiler import library, syntax
 from banach.compiler.elaboration import arithmetic, formulas, updates
@@ -30,6 +31,13 @@ class Claim:
     solved: Solved
     places: dict[str, Span]
     own_stop: bool = False  # whether the spec stops by another residual than the page's
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What every certificate repeats of the solve: its name, its limits and its place."""
+        recipe = self.recipe
+        limits = {"tolerance": str(recipe.tolerance), "most": recipe.most}
+        return {"solve": recipe.name, **limits, "place": recipe.place}
 
     @property
     def reported(self) -> bool:

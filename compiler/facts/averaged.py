@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from banach.compiler.facts.elimination import reduce
+
 Rows = Sequence[Sequence[Fraction]]
 
 
@@ -55,18 +57,8 @@ def is_averaged(parts: Parts, a: Fraction) -> bool:
 
 def _solved(rows: Rows, right: Sequence[Fraction]) -> list[Fraction] | None:
     """Some v with N v = b, by elimination; None: there is none."""
-    table, pivots = [[*row, b] for row, b in zip(rows, right)], []
-    for column in range(len(rows)):
-        chosen = next((i for i in range(len(pivots), len(table)) if table[i][column]), None)
-        if chosen is None:
-            continue
-        head = len(pivots)
-        table[head], table[chosen] = table[chosen], table[head]
-        table[head] = [x / table[head][column] for x in table[head]]
-        for i, row in enumerate(table):
-            if i != head and row[column]:
-                table[i] = [x - row[column] * y for x, y in zip(row, table[head])]
-        pivots.append(column)
+    table = [[*row, b] for row, b in zip(rows, right)]
+    pivots = reduce(table, len(rows))
     if any(row[-1] for row in table[len(pivots) :]):
         return None
     found = [Fraction(0)] * len(rows)

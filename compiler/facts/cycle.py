@@ -16,6 +16,7 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from banach.compiler.facts.barrier import Cone, inside
+from banach.compiler.facts.elimination import reduce
 
 Vector = list[Fraction]
 Rows = Sequence[Sequence[Fraction]]
@@ -77,18 +78,8 @@ def _orbits(A: Rows, b: Sequence[Fraction], period: int) -> list[Vector]:
 
 
 def _kernel(rows: list[Vector], size: int) -> list[Vector]:
-    pivots: list[int] = []
-    for column in range(size):
-        chosen = next((i for i in range(len(pivots), len(rows)) if rows[i][column]), None)
-        if chosen is None:
-            continue
-        head = len(pivots)
-        rows[head], rows[chosen] = rows[chosen], rows[head]
-        rows[head] = [x / rows[head][column] for x in rows[head]]
-        for i, row in enumerate(rows):
-            if i != head and row[column]:
-                rows[i] = [x - row[column] * y for x, y in zip(row, rows[head])]
-        pivots.append(column)
+    """A basis of the vectors that all rows send to 0."""
+    pivots = reduce(rows, size)
     found = []
     for column in range(size):
         if column not in pivots:

@@ -45,7 +45,6 @@ class AveragedMap(Rule):
         bounds = [_smoothness(form, i, claim) for i in range(len(form.evaluations))]
         hypotheses = _hypotheses(form, bounds, claim)
         told: dict[str, Any] = dict(
-            solve=claim.recipe.name,
             theorem=self.theorem,
             statement=self.doc,
             source="Baillon & Bruck 1996; Combettes & Yamada 2015",
@@ -53,9 +52,7 @@ class AveragedMap(Rule):
             rate="O(1/sqrt(k))",
             bound="sqrt(a/((1 - a)(k + 1))) * norm(start - solution), with the a of the derivation",
             proviso="a fixed point exists",
-            tolerance=str(claim.recipe.tolerance),
-            most=claim.recipe.most,
-            place=claim.recipe.place,
+            **claim.stated,
         )
         failing = next((h for h in hypotheses if h.holds is not True), None)
         if failing:

@@ -97,14 +97,11 @@ class WeightedContraction(Rule):
 
 def _told(rule: Rule, claim: Claim, source: str, hypotheses: tuple[Hypothesis, ...]) -> dict[str, Any]:
     return dict(
-        solve=claim.recipe.name,
         theorem=rule.theorem,
         statement=rule.doc,
         source=source,
         hypotheses=hypotheses,
-        tolerance=str(claim.recipe.tolerance),
-        most=claim.recipe.most,
-        place=claim.recipe.place,
+        **claim.stated,
     )
 
 

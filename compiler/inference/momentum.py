@@ -63,16 +63,13 @@ class QuadraticLyapunov(Rule):
         known = [_constants(form, number, claim) for number in range(len(form.functions))]
         hypotheses = [*_about_functions(form, known), *_about_fixed_point(form)]
         certificate: dict[str, Any] = dict(
-            solve=claim.recipe.name,
             theorem=self.theorem,
             statement=self.doc,
             source=_SOURCE,
             quantity="distance from the minimiser",
             rate="linear",
             bound="q**k * sqrt(V at the start)",
-            tolerance=str(claim.recipe.tolerance),
-            most=claim.recipe.most,
-            place=claim.recipe.place,
+            **claim.stated,
         )
         failing = next((h for h in hypotheses if h.holds is not True), None)
         if failing:
