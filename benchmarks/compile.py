@@ -18,12 +18,12 @@ from typing import Any
 
 from banach.backends.onnx.lower import lower
 from banach.backends.onnx.seal import seal
-from banach.compiler import source
 from banach.compiler.certify import certify
 from banach.compiler.elaborate import elaborate
 from banach.compiler.optimise import optimise
 from banach.compiler.pipeline import Model, load
 from banach.compiler.spec import spec
+from banach.compiler.text import source
 from banach.ir.reverse import reverse
 
 LASSO = Path(__file__).parents[1] / "specs/models/lasso.yaml"

@@ -7,19 +7,21 @@ from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler import library, syntax
+from banach.compiler import library
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
 from banach.compiler.elaborate import Elaborated
-from banach.compiler.elaboration import constants, guests, measure
+from banach.compiler.elaboration import guests
+from banach.compiler.elaboration.analysis import constants, measure
+from banach.compiler.elaboration.analysis.recognise import spelt_pages
 from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.recognise import spelt_pages
 from banach.compiler.elaboration.replay import witness
 from banach.compiler.elaboration.things import Environment, Gradient, Number
-from banach.compiler.expression import parse
 from banach.compiler.facts import quantity as q
 from banach.compiler.inference.rule import rules
 from banach.compiler.remarks import remarks
-from banach.compiler.source import Scalar
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.exact import Bound, round_float
 from banach.ir.tensor_type import ROUNDOFF

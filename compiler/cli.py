@@ -153,7 +153,7 @@ def _options(options: Any) -> Any:
 
 
 def _load(path: str, texts: dict[str, str], weights: str | None = None) -> Model:
-    from banach.compiler import source
+    from banach.compiler.text import source
 
     texts[path] = source.read_text(path)
     return Model(texts[path], path, Path(path).parent, read_weights(weights))

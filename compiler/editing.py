@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from banach.compiler import library, telling
-from banach.compiler.elaboration import spoken, vocabulary
+from banach.compiler.elaboration.words import spoken, vocabulary
 from banach.compiler.pipeline import Model
 from banach.compiler.spec import Head
 from banach.ir.diagnostic import Diagnostic, SpecError

@@ -13,8 +13,8 @@ from banach.compiler.elaboration.problem import UNKNOWN_NAME
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.sections import Sections, Stage, Weights
 from banach.compiler.elaboration.things import Environment, Extent, Number, Tensor
-from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Spec
+from banach.compiler.text.source import Mapping, Node, Scalar
 from banach.ir.diagnostic import Diagnostic
 from banach.ir.dims import Size, assume, named
 from banach.ir.graph import Graph, Value, prune

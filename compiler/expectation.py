@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate
-from banach.compiler.source import Node, Scalar
 from banach.compiler.spec import Spec, System
+from banach.compiler.text.source import Node, Scalar
 from banach.ir.diagnostic import Code, Diagnostic, suggest
 
 BAD_SYSTEM = Code(

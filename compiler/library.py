@@ -9,11 +9,11 @@ from typing import ClassVar, TypeVar
 
 from pydantic import Field
 
-from banach.compiler import source, syntax
-from banach.compiler.expression import parse
-from banach.compiler.section import Section
-from banach.compiler.signature import Signature, parse_signature
-from banach.compiler.source import Mapping, Node, Scalar, Sequence
+from banach.compiler.text import source, syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.section import Section
+from banach.compiler.text.signature import Signature, parse_signature
+from banach.compiler.text.source import Mapping, Node, Scalar, Sequence
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.span import Span
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from banach.compiler import source, training
+from banach.compiler import training
 from banach.compiler.certificate import PROVED, REFUTED, Certificate, tensors_in
 from banach.compiler.certify import certify, requirements
 from banach.compiler.elaborate import Elaborated, elaborate
@@ -22,6 +22,7 @@ from banach.compiler.expectation import unmet
 from banach.compiler.optimisation import Options
 from banach.compiler.optimise import DEFAULT, Optimised, optimise
 from banach.compiler.spec import spec
+from banach.compiler.text import source
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, render, suggest
 from banach.ir.evaluate import evaluate
 from banach.ir.graph import Graph, Port, beside, prune

@@ -4,8 +4,6 @@ from typing import Any
 
 from banach.compiler import library
 from banach.compiler.expectation import VERDICTS
-from banach.compiler.section import Section
-from banach.compiler.source import Mapping, Scalar, Sequence
 from banach.compiler.spec import (
     Block,
     Data,
@@ -18,6 +16,8 @@ from banach.compiler.spec import (
     System,
     Training,
 )
+from banach.compiler.text.section import Section
+from banach.compiler.text.source import Mapping, Scalar, Sequence
 
 FORMULA = {"type": ["string", "number", "boolean"], "description": "a formula, a number, or a name"}
 _ABOUT = {

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from banach.compiler.section import WRONG_FORM, Section, form, unknown_key
-from banach.compiler.source import Mapping, Node, Scalar, Source
+from banach.compiler.text.section import WRONG_FORM, Section, form, unknown_key
+from banach.compiler.text.source import Mapping, Node, Scalar, Source
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 
 VERSION = Code(

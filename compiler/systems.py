@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from banach.compiler import library, source
+from banach.compiler import library
 from banach.compiler.spec import spec
+from banach.compiler.text import source
 
 FOLDER = library.ROOT / "systems"
 RECORD = library.ROOT / "claims.yaml"

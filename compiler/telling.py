@@ -10,7 +10,8 @@ from typing import Any
 
 from banach.compiler import library, systems
 from banach.compiler.certificate import PROVED, REFUTED, Certificate
-from banach.compiler.elaboration import guests, spoken, vocabulary
+from banach.compiler.elaboration import guests
+from banach.compiler.elaboration.words import spoken, vocabulary
 from banach.compiler.inference.rule import rules
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.graph import PRIMITIVES
@@ -133,7 +134,7 @@ def explain(name: str) -> str:
 
 
 def _page(page: library.Page) -> str:
-    from banach.compiler.expression import to_text
+    from banach.compiler.text.expression import to_text
 
     lines = [f"{page.kind} {page.name}({', '.join(page.parameters)})", "", page.doc, ""]
     for name, (parameters, body) in page.formulas.items():
@@ -162,7 +163,7 @@ def _system(found: systems.Published) -> str:
 
 
 def _theorem(theorem: library.Theorem, owner: str) -> str:
-    from banach.compiler.expression import to_text
+    from banach.compiler.text.expression import to_text
 
     lines = [f"theorem {theorem.name} (of {owner})", f"  {theorem.doc}"]
     lines += [f"  where {name} = {to_text(body)}" for name, body in theorem.where]

@@ -4,7 +4,7 @@ import re
 
 from banach.compiler import library
 from banach.compiler.pipeline import Model
-from banach.compiler.source import Scalar
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 
 NO_EXAMPLE = Code(

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from banach.compiler import library, syntax
+from banach.compiler import library
 from banach.compiler.elaboration.definitions import parses
 from banach.compiler.elaboration.rule import change
 from banach.compiler.elaboration.things import Environment, Formula
-from banach.compiler.expression import parse
-from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Block, Recurrence, Solve, solves_of
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.source import Mapping, Node, Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
 
 

@@ -4,17 +4,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler import library, syntax
+from banach.compiler import library
 from banach.compiler.elaboration import arithmetic, formulas, updates
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import count, derivative, positive, stop_rule
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
-from banach.compiler.expression import parse
-from banach.compiler.section import MISSING_KEY, unknown_key
-from banach.compiler.source import Scalar
 from banach.compiler.spec import SOLVE_KEYS, Method, Solve
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.section import MISSING_KEY, unknown_key
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Diagnostic
 from banach.ir.span import Span
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from banach.compiler import syntax
-from banach.compiler.elaboration.assumption import Assumptions
+from banach.compiler.elaboration.analysis.assumption import Assumptions
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Environment, Formula, Map
+from banach.compiler.text import syntax
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 

@@ -10,10 +10,10 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import type_of
 from banach.compiler.elaboration.problem import WRONG_SHAPE, refuse
 from banach.compiler.elaboration.things import Environment
-from banach.compiler.expression import parse
-from banach.compiler.section import WRONG_FORM, shown
-from banach.compiler.source import Node, Scalar, Sequence
 from banach.compiler.spec import Data
+from banach.compiler.text.expression import parse
+from banach.compiler.text.section import WRONG_FORM, shown
+from banach.compiler.text.source import Node, Scalar, Sequence
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.graph import Port
 from banach.ir.span import Span

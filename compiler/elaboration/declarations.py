@@ -3,14 +3,14 @@
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import formulas
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment, Extent, Number
-from banach.compiler.expression import parse, to_text
-from banach.compiler.source import Mapping, Node, Scalar
 from banach.compiler.spec import Range, Stop
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse, to_text
+from banach.compiler.text.source import Mapping, Node, Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.dims import Size
 from banach.ir.tensor_type import TensorType

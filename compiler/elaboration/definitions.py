@@ -3,11 +3,11 @@
 import graphlib
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration.problem import RECURSIVE
 from banach.compiler.elaboration.things import Broken, Environment
-from banach.compiler.expression import parse
-from banach.compiler.source import Scalar
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.span import Span
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler import library, syntax
-from banach.compiler.elaboration import arithmetic, indexing, maps, spoken, vocabulary, word
+from banach.compiler import library
+from banach.compiler.elaboration import arithmetic, indexing, maps
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -37,7 +37,9 @@ from banach.compiler.elaboration.things import (
     Word,
     describe,
 )
-from banach.compiler.expression import parse
+from banach.compiler.elaboration.words import spoken, vocabulary, word
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
 from banach.ir.diagnostic import suggest
 from banach.ir.span import Span
 

@@ -11,12 +11,14 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from banach.compiler import library, source
-from banach.compiler.elaboration import files, spoken
+from banach.compiler import library
+from banach.compiler.elaboration import files
 from banach.compiler.elaboration.problem import NAME_CLASH, refuse
-from banach.compiler.elaboration.word import CONSTANTS, FUNCTIONS
+from banach.compiler.elaboration.words import spoken
+from banach.compiler.elaboration.words.word import CONSTANTS, FUNCTIONS
 from banach.compiler.library import BAD_PAGE, FOLDERS, Page
-from banach.compiler.source import Scalar
+from banach.compiler.text import source
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Graph
 from banach.ir.span import Span

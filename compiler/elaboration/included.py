@@ -11,7 +11,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from banach.compiler import source, syntax
 from banach.compiler.elaboration import arithmetic, maps
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import LANES, size, type_formula, type_of
@@ -27,10 +26,11 @@ from banach.compiler.elaboration.problem import (
 )
 from banach.compiler.elaboration.sections import Sections
 from banach.compiler.elaboration.things import Extent, Included, Map, Number, Several, Tensor, Word
-from banach.compiler.elaboration.word import Arguments, Keywords, word
-from banach.compiler.expression import to_text
-from banach.compiler.source import Scalar
+from banach.compiler.elaboration.words.word import Arguments, Keywords, word
 from banach.compiler.spec import Spec, spec
+from banach.compiler.text import source, syntax
+from banach.compiler.text.expression import to_text
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError, suggest
 from banach.ir.dims import Assumptions, Size
 from banach.ir.span import Span

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment, Extent, Number, Several, Tensor, describe
+from banach.compiler.text import syntax
 from banach.ir.dims import Size
 from banach.ir.span import Span
 

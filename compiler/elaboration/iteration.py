@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic, updates
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
@@ -22,6 +21,7 @@ from banach.compiler.elaboration.region import (
 )
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Environment, Pending, Tensor, describe
+from banach.compiler.text import syntax
 from banach.ir.graph import Graph, Value
 from banach.ir.span import Span
 from banach.ir.tensor import Tensor as Constant

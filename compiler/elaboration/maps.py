@@ -5,7 +5,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic, derivation, networks, opaque, rule
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -41,6 +40,7 @@ from banach.compiler.elaboration.things import (
     Total,
     describe,
 )
+from banach.compiler.text import syntax
 from banach.ir.span import Span
 
 ONE = Number(Fraction(1))

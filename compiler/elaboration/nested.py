@@ -9,15 +9,16 @@ number of iterations are fixed: a model has inputs for those of its own solves, 
 from pathlib import Path
 from typing import Any
 
-from banach.compiler.elaboration import formulas, measure
+from banach.compiler.elaboration import formulas
+from banach.compiler.elaboration.analysis import measure
 from banach.compiler.elaboration.claims import claim
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import RECURSIVE, refuse
 from banach.compiler.elaboration.recurrence import scan
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Environment, Formula, Pending
-from banach.compiler.source import Scalar
 from banach.compiler.spec import Recurrence, Solve
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
 
 

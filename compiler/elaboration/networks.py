@@ -7,7 +7,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.files import inside
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.things import Network, Several, Tensor, Word
-from banach.compiler.elaboration.word import Arguments, Keywords, word
+from banach.compiler.elaboration.words.word import Arguments, Keywords, word
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType

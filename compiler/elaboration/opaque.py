@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from banach.compiler.elaboration import arithmetic
-from banach.compiler.elaboration.assumption import CONTRADICTION, Assumption
+from banach.compiler.elaboration.analysis.assumption import CONTRADICTION, Assumption
+from banach.compiler.elaboration.analysis.tables import ANYTHING
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.region import captures_of, close
 from banach.compiler.elaboration.samples import points, sizes
-from banach.compiler.elaboration.tables import ANYTHING
 from banach.compiler.elaboration.things import Opaque, Tensor, describe
 from banach.compiler.facts.quantity import Quantity
 from banach.ir.evaluate import evaluate

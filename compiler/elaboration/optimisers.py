@@ -4,13 +4,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, refuse
 from banach.compiler.elaboration.things import Environment, Several, describe
-from banach.compiler.expression import parse
-from banach.compiler.source import Scalar
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.source import Scalar
 from banach.ir.diagnostic import Code, suggest
 from banach.ir.lens import Lens
 from banach.ir.optimiser import METHODS

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler import syntax
-from banach.compiler.elaboration import arithmetic, files, initial, vocabulary
+from banach.compiler.elaboration import arithmetic, files, initial
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.things import Environment, Number, Several, Table, describe
-from banach.compiler.expression import parse
-from banach.compiler.section import WRONG_FORM, shown
-from banach.compiler.source import Mapping, Node, Scalar, Sequence
+from banach.compiler.elaboration.words import vocabulary
 from banach.compiler.spec import Parameter
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.section import WRONG_FORM, shown
+from banach.compiler.text.source import Mapping, Node, Scalar, Sequence
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.span import Span
 from banach.ir.tensor_type import numpy_dtype

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from banach.compiler import library, syntax
+from banach.compiler import library
 from banach.compiler.elaboration import arithmetic, updates
 from banach.compiler.elaboration import formulas as meanings
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.region import captures_of, close, fitted, initial, pending
 from banach.compiler.elaboration.things import Environment, Tensor, describe
-from banach.compiler.expression import parse
-from banach.compiler.source import Scalar
 from banach.compiler.spec import Recurrence
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.source import Scalar
 from banach.ir.dims import Size
 from banach.ir.graph import Value
 from banach.ir.tensor_type import TensorType

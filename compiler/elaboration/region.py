@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import RECURSIVE, WRONG_KIND, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import Environment, Pending, describe
+from banach.compiler.text import syntax
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Builder, Graph, Value, prune
 from banach.ir.span import Span

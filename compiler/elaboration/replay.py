@@ -6,7 +6,8 @@ import numpy as np
 
 from banach.compiler import library
 from banach.compiler.certificate import Witness
-from banach.compiler.elaboration import arithmetic, maps, measure
+from banach.compiler.elaboration import arithmetic, maps
+from banach.compiler.elaboration.analysis import measure
 from banach.compiler.elaboration.scope import stored
 from banach.compiler.elaboration.things import Environment, Matrix, Table
 from banach.compiler.facts.norms import top_direction

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.region import Region, captures_of, close
 from banach.compiler.elaboration.samples import points, sizes
 from banach.compiler.elaboration.things import Formula, Map, Tensor, describe
+from banach.compiler.text import syntax
 from banach.ir.diagnostic import Code
 from banach.ir.dims import Assumptions
 from banach.ir.evaluate import evaluate

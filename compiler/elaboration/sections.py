@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from banach.compiler import syntax
-from banach.compiler.elaboration import arithmetic, assumption, claims, guests, training
+from banach.compiler.elaboration import arithmetic, claims, guests, training
+from banach.compiler.elaboration.analysis import assumption
 from banach.compiler.elaboration.blocks import Body, read_body
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.context import Context
@@ -28,10 +28,11 @@ from banach.compiler.elaboration.things import (
     Table,
     describe,
 )
-from banach.compiler.expression import names as names_in
-from banach.compiler.expression import parse, parse_signature, to_text
-from banach.compiler.source import Node, Scalar
 from banach.compiler.spec import Recurrence, Solve, Spec
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import names as names_in
+from banach.compiler.text.expression import parse, parse_signature, to_text
+from banach.compiler.text.source import Node, Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Value
 from banach.ir.span import Span

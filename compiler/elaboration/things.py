@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler import syntax
 from banach.compiler.facts.quantity import Quantity
-from banach.compiler.source import Scalar
 from banach.compiler.spec import Recurrence, Solve
+from banach.compiler.text import syntax
+from banach.compiler.text.source import Scalar
 from banach.ir.dims import Size
 from banach.ir.graph import Value
 from banach.ir.span import Span

@@ -18,11 +18,11 @@ from banach.compiler.elaboration.declarations import LANES
 from banach.compiler.elaboration.optimisers import optimiser
 from banach.compiler.elaboration.problem import counted, refuse
 from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
-from banach.compiler.expression import parse
-from banach.compiler.section import WRONG_FORM
-from banach.compiler.source import Mapping as Keys
-from banach.compiler.source import Node, Scalar
 from banach.compiler.spec import Ending, Training
+from banach.compiler.text.expression import parse
+from banach.compiler.text.section import WRONG_FORM
+from banach.compiler.text.source import Mapping as Keys
+from banach.compiler.text.source import Node, Scalar
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Size
 from banach.ir.graph import Builder, Graph, Port, Value, prune

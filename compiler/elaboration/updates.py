@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, refuse
 from banach.compiler.elaboration.region import Formulas, captures_of, close, fitted, pending
 from banach.compiler.elaboration.things import Environment, Number, Pending, Tensor
-from banach.compiler.expression import parse
-from banach.compiler.source import Mapping as Section
-from banach.compiler.source import Scalar
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse
+from banach.compiler.text.source import Mapping as Section
+from banach.compiler.text.source import Scalar
 from banach.ir.graph import Value
 from banach.ir.span import Span
 

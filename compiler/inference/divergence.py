@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from banach.compiler.certificate import Witness
+from banach.compiler.elaboration.analysis.coefficient import Coefficient
+from banach.compiler.elaboration.analysis.linear_form import LinearForm
 from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.coefficient import Coefficient
-from banach.compiler.elaboration.linear_form import LinearForm
 from banach.compiler.facts import quantity as q
 from banach.compiler.facts import stability
 from banach.compiler.facts.cycle import Cycle, cycle

@@ -9,10 +9,10 @@ import numpy as np
 
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Derivation, Hypothesis, Witness
 from banach.compiler.elaborate import Elaborated
+from banach.compiler.elaboration.analysis.entrywise import NotRead, Step, exact_step
+from banach.compiler.elaboration.analysis.returned import continuous
+from banach.compiler.elaboration.analysis.slopes import bounded_step
 from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.entrywise import NotRead, Step, exact_step
-from banach.compiler.elaboration.returned import continuous
-from banach.compiler.elaboration.slopes import bounded_step
 from banach.compiler.facts import contraction, stability
 from banach.compiler.facts import quantity as q
 from banach.compiler.facts.stability import Side

@@ -7,10 +7,10 @@ from typing import Any, final
 
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Derivation, Hypothesis
 from banach.compiler.elaborate import Elaborated
-from banach.compiler.elaboration import constants
+from banach.compiler.elaboration.analysis import constants
+from banach.compiler.elaboration.analysis.coefficient import ZERO, Coefficient
+from banach.compiler.elaboration.analysis.linear_form import LinearForm, NotLinear, linear_form
 from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.coefficient import ZERO, Coefficient
-from banach.compiler.elaboration.linear_form import LinearForm, NotLinear, linear_form
 from banach.compiler.elaboration.things import Gradient
 from banach.compiler.facts import lyapunov
 from banach.compiler.facts import quantity as q

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import banach
-from banach.compiler.elaboration.returned import LEAPS
+from banach.compiler.elaboration.analysis.returned import LEAPS
 from banach.compiler.facts import stability
 from banach.ir.diagnostic import SpecError
 from banach.ir.exact import Interval

@@ -14,7 +14,7 @@ import pytest
 import banach
 from banach.backends.onnx.verifier import verify
 from banach.compiler.certificate import Certificate
-from banach.compiler.elaboration.slopes import bounded_step
+from banach.compiler.elaboration.analysis.slopes import bounded_step
 from banach.compiler.facts import contraction, stability
 from banach.compiler.facts.stability import Side
 

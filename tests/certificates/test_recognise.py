@@ -6,8 +6,8 @@ import pytest
 
 import banach
 from banach.compiler import library
-from banach.compiler.expression import parse_text, to_text
-from banach.compiler.syntax import Call
+from banach.compiler.text.expression import parse_text, to_text
+from banach.compiler.text.syntax import Call
 from banach.ir.span import Span
 
 MOST_STATES = 5  # more are not matched, since every order of them would be tried

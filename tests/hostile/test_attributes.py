@@ -3,7 +3,7 @@
 import pytest
 
 import banach
-from banach.compiler.elaboration import spoken
+from banach.compiler.elaboration.words import spoken
 
 GIVEN = ("1", "-1", "0", "2.5", "(1, 2)", "(1, -1, 0)", "true", "'x'", "[1, 2]", "100000000000")
 SPEC = """

@@ -19,8 +19,7 @@ IR = {
     " views",
 }
 COMPILER = {
-    4: "source tokens syntax grammar printing signature places literal flow refusals section expression facts"
-    " certificate optimisation",
+    4: "text facts certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate inference remarks certify expectation optimise",
     7: "pipeline systems telling schema writing editing lsp training arguments",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from banach.compiler import library, systems, telling
-from banach.compiler.elaboration import vocabulary, word
+from banach.compiler.elaboration.words import vocabulary, word
 from banach.compiler.pipeline import load
 from banach.ir.diagnostic import Code
 from banach.ir.shelf import pages as shelf

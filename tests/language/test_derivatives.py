@@ -8,7 +8,8 @@ import pytest
 from scipy.optimize import least_squares, root
 
 import banach
-from banach.compiler.elaboration import constants, nested
+from banach.compiler.elaboration import nested
+from banach.compiler.elaboration.analysis import constants
 from banach.compiler.training import WEIGHTS
 from banach.ir.tensor_type import TensorType
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from banach.compiler.expression import (
+from banach.compiler.text.expression import (
     Attribute,
     Binary,
     Call,
@@ -31,7 +31,7 @@ from banach.compiler.expression import (
     to_text,
     walk,
 )
-from banach.compiler.source import parse as parse_yaml
+from banach.compiler.text.source import parse as parse_yaml
 from banach.ir.diagnostic import SpecError, render
 from banach.ir.span import Span
 

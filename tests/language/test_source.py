@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from banach.compiler import grammar, literal, refusals, signature, tokens
-from banach.compiler.source import Mapping, Scalar, Sequence, Source, parse, read, to_python
+from banach.compiler.text import grammar, literal, refusals, signature, tokens
+from banach.compiler.text.source import Mapping, Scalar, Sequence, Source, parse, read, to_python
 from banach.ir.diagnostic import Code, SpecError, render
 
 LASSO = """\

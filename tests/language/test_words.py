@@ -6,7 +6,7 @@ import scipy.fft
 import scipy.special
 
 import banach
-from banach.compiler.elaboration import spoken
+from banach.compiler.elaboration.words import spoken
 
 A = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -1.0], [0.5, -1.0, 5.0]])
 X = np.array([0.3, -1.2, 2.0])

@@ -8,7 +8,8 @@ from scipy.optimize import minimize
 
 import banach
 from banach.compiler import library
-from banach.compiler.elaboration import measure, nested
+from banach.compiler.elaboration import nested
+from banach.compiler.elaboration.analysis import measure
 
 SPEC = """
 banach: 1

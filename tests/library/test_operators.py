@@ -12,7 +12,8 @@ from scipy.linalg import expm
 
 import banach
 from banach.compiler import library
-from banach.compiler.elaboration import constants, nested
+from banach.compiler.elaboration import nested
+from banach.compiler.elaboration.analysis import constants
 
 SPEC = """
 banach: 1

@@ -6,7 +6,8 @@ from numpy.polynomial.chebyshev import chebroots
 
 import banach
 from banach.compiler import library
-from banach.compiler.elaboration import measure, nested
+from banach.compiler.elaboration import nested
+from banach.compiler.elaboration.analysis import measure
 
 SPEC = """
 banach: 1

@@ -9,7 +9,8 @@ from networks import network, node, reference, save, spec
 from torch import nn
 
 import banach
-from banach.compiler.elaboration import constants, nested
+from banach.compiler.elaboration import nested
+from banach.compiler.elaboration.analysis import constants
 from banach.ir.tensor_type import TensorType
 
 

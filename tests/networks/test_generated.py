@@ -18,7 +18,7 @@ from networks import (
 )
 
 import banach
-from banach.compiler.elaboration import constants
+from banach.compiler.elaboration.analysis import constants
 from banach.ir.tensor_type import TensorType
 
 MADE = {"mlp": (mlp, (6,)), "denoiser": (denoiser, (1, 8, 8)), "block": (block, (3, 8))}

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from banach.compiler.source import Mapping, Node, Scalar, Sequence
+from banach.compiler.text.source import Mapping, Node, Scalar, Sequence
 from banach.ir.diagnostic import Code, Diagnostic, suggest
 from banach.ir.span import Span
 

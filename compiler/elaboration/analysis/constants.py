@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, derivation, maps, tables
+from banach.compiler.elaboration import arithmetic, derivation, maps
+from banach.compiler.elaboration.analysis import tables
+from banach.compiler.elaboration.analysis.forms import is_gram, reflected
 from banach.compiler.elaboration.context import Context
-from banach.compiler.elaboration.forms import is_gram, reflected
 from banach.compiler.elaboration.opaque import declared
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.scope import Scope, stored

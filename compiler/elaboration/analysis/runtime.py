@@ -9,7 +9,8 @@ Every M_k is divided by its own size first, so that nothing overflows; each scal
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler.elaboration import arithmetic, constants, maps
+from banach.compiler.elaboration import arithmetic, maps
+from banach.compiler.elaboration.analysis import constants
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.things import (

@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 from banach.compiler.elaboration import maps
-from banach.compiler.elaboration.assumption import Assumption
+from banach.compiler.elaboration.analysis.assumption import Assumption
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.derivation import arguments_of
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
@@ -19,7 +19,7 @@ from banach.compiler.elaboration.things import (
     Truth,
     describe,
 )
-from banach.compiler.elaboration.word import Arguments, Keywords, word
+from banach.compiler.elaboration.words.word import Arguments, Keywords, word
 from banach.ir.exact import Interval
 from banach.ir.span import Span
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from banach.compiler import flow
+from banach.compiler.text import flow
 from banach.ir.diagnostic import Code, Diagnostic
 from banach.ir.span import Span
 

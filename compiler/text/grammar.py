@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from banach.compiler.literal import OutOfRange, number, out_of_range
-from banach.compiler.syntax import (
+from banach.compiler.text.literal import OutOfRange, number, out_of_range
+from banach.compiler.text.syntax import (
     COMPARISON,
     CONDITIONAL,
     INFIX,
@@ -30,7 +30,7 @@ from banach.compiler.syntax import (
     Unary,
     children,
 )
-from banach.compiler.tokens import Token, tokens
+from banach.compiler.text.tokens import Token, tokens
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.span import Span
 

@@ -1,7 +1,7 @@
 """An expression as text again."""
 
-from banach.compiler.literal import number_text
-from banach.compiler.syntax import (
+from banach.compiler.text.literal import number_text
+from banach.compiler.text.syntax import (
     CALL,
     COMPARISON,
     CONDITIONAL,

@@ -3,11 +3,11 @@
 This is the door: what a caller needs of the syntax tree, its parser and its printer.
 """
 
-from banach.compiler.grammar import UNEXPECTED, UNFINISHED, parse_text
-from banach.compiler.printing import to_text
-from banach.compiler.signature import Signature, parse_signature
-from banach.compiler.source import Mapping, Scalar, Sequence
-from banach.compiler.syntax import (
+from banach.compiler.text.grammar import UNEXPECTED, UNFINISHED, parse_text
+from banach.compiler.text.printing import to_text
+from banach.compiler.text.signature import Signature, parse_signature
+from banach.compiler.text.source import Mapping, Scalar, Sequence
+from banach.compiler.text.syntax import (
     Attribute,
     Binary,
     Call,

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.entrywise import (
+from banach.compiler.elaboration.analysis.entrywise import (
     Meaning,
     Moving,
     NotRead,
@@ -25,6 +24,7 @@ from banach.compiler.elaboration.entrywise import (
     shape_of,
     zeros,
 )
+from banach.compiler.elaboration.claims import Claim
 from banach.ir.graph import Op
 from banach.ir.primitive import Known, page
 from banach.ir.primitives.elementwise import Elementwise

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler import syntax
 from banach.compiler.elaboration.claims import Claim
-from banach.compiler.expression import names as names_in
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import names as names_in
 from banach.ir.graph import Graph, Op, Value, prune
 from banach.ir.primitive import page
 from banach.ir.primitives.regions import RegionOp

@@ -10,17 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import (
-    arithmetic,
-    composition_words,
-    constants,
-    declared_words,
-    derivative_words,
-    indexing,
-    maps,
-    noise,
-    runtime,
-)
+from banach.compiler.elaboration import arithmetic, indexing, maps, noise
+from banach.compiler.elaboration.analysis import constants, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
 from banach.compiler.elaboration.things import (
@@ -35,12 +26,13 @@ from banach.compiler.elaboration.things import (
     Truth,
     describe,
 )
-from banach.compiler.elaboration.word import FUNCTIONS, Arguments, Keywords, word
+from banach.compiler.elaboration.words import composition, declared, derivative
+from banach.compiler.elaboration.words.word import FUNCTIONS, Arguments, Keywords, word
 from banach.ir.dims import Size, bind
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
-SHELVES = (composition_words, declared_words, derivative_words)  # whose words are spoken beside those below
+SHELVES = (composition, declared, derivative)  # whose words are spoken beside those below
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from banach.compiler.elaboration.things import (
     Total,
     describe,
 )
-from banach.compiler.elaboration.word import Arguments, Keywords, word
+from banach.compiler.elaboration.words.word import Arguments, Keywords, word
 from banach.ir.span import Span
 
 _MOST = 1 << 10  # copies of a map, each written out

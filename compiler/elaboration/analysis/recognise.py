@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations
 
-from banach.compiler import library, syntax
+from banach.compiler import library
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.iteration import Recipe
 from banach.compiler.elaboration.region import Formulas, pending
 from banach.compiler.elaboration.things import Environment, Formula
-from banach.compiler.elaboration.vocabulary import Spoken
-from banach.compiler.expression import parse, to_text
+from banach.compiler.elaboration.words.vocabulary import Spoken
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import parse, to_text
 
 _MOST_STATES = 5
 Bindings = dict[str, syntax.Node]

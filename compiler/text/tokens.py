@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
-from banach.compiler.literal import NUMBER
+from banach.compiler.text.literal import NUMBER
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.span import Span
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from banach.compiler import flow, refusals
-from banach.compiler.literal import OutOfRange, constant, out_of_range
-from banach.compiler.places import offsets
-from banach.compiler.refusals import DEEPEST, LARGEST_FILE
+from banach.compiler.text import flow, refusals
+from banach.compiler.text.literal import OutOfRange, constant, out_of_range
+from banach.compiler.text.places import offsets
+from banach.compiler.text.refusals import DEEPEST, LARGEST_FILE
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.span import Span
 

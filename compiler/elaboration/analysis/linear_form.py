@@ -10,10 +10,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration import maps
-from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.coefficient import (
+from banach.compiler.elaboration.analysis.coefficient import (
     ONE,
     ZERO,
     Coefficient,
@@ -21,6 +19,7 @@ from banach.compiler.elaboration.coefficient import (
     coefficient_of,
     exactly,
 )
+from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import (
     Composed,
@@ -35,7 +34,8 @@ from banach.compiler.elaboration.things import (
     Scaled,
     Total,
 )
-from banach.compiler.expression import to_text
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import to_text
 from banach.ir.diagnostic import SpecError
 
 Key = str | int  # a state's name, or the number of an evaluation

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler import syntax
-from banach.compiler.elaboration import constants, tables
-from banach.compiler.elaboration.assumption import PREDICATES
+from banach.compiler.elaboration.analysis import constants, tables
+from banach.compiler.elaboration.analysis.assumption import PREDICATES
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import (
@@ -23,8 +22,9 @@ from banach.compiler.elaboration.things import (
     Scaled,
     Total,
 )
-from banach.compiler.expression import to_text
 from banach.compiler.facts import quantity as q
+from banach.compiler.text import syntax
+from banach.compiler.text.expression import to_text
 from banach.ir.exact import Interval
 from banach.ir.span import Span
 

@@ -2,8 +2,8 @@
 
 from banach.compiler.elaboration import derivation
 from banach.compiler.elaboration.claims import Claim
-from banach.compiler.elaboration.spoken import trusted
 from banach.compiler.elaboration.things import Formula
+from banach.compiler.elaboration.words.spoken import trusted
 from banach.ir.diagnostic import SpecError
 from banach.ir.graph import Op
 from banach.ir.primitive import page

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from banach.compiler import syntax
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Gradient, Matrix, Number
 from banach.compiler.facts.quantity import Quantity
+from banach.compiler.text import syntax
 from banach.ir.diagnostic import Code
 from banach.ir.exact import Interval
 from banach.ir.span import Span

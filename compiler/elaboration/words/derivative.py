@@ -8,7 +8,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.derivation import arguments_of
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, refuse
 from banach.compiler.elaboration.things import GradientIn, Jacobian, Map, Number, Pulled, Pushed
-from banach.compiler.elaboration.word import Arguments, Keywords, word
+from banach.compiler.elaboration.words.word import Arguments, Keywords, word
 from banach.ir.diagnostic import suggest
 from banach.ir.primitives.semiring import SEMIRINGS
 from banach.ir.span import Span

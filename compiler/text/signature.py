@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from banach.compiler.source import Scalar
-from banach.compiler.tokens import Token, tokens
+from banach.compiler.text.source import Scalar
+from banach.compiler.text.tokens import Token, tokens
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.span import Span
 

@@ -1,0 +1,1 @@
+"""What is known of maps and iterations before they run: bounds, forms and assumptions."""

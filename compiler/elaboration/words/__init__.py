@@ -1,0 +1,1 @@
+"""What a formula can call without defining it."""
