@@ -1,15 +1,15 @@
 """Arrays in and out of the command line: files, numbers, pictures, and the table that a run prints."""
 
+import io
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from banach.backends.base import WRONG_INPUTS
-from banach.ir import array_file
+from banach.ir import array_file, whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.graph import Port
 
@@ -20,9 +20,6 @@ UNREADABLE = Code(
 
 Read are .npy and .npz without pickles, .csv of numbers, .png and .safetensors; or give a number itself.
 """,
-)
-UNWRITABLE = Code(
-    "B705", "unwritable-output", "An output could not be written; what was written before is whole.\n"
 )
 STATUS = ("converged", "stopped at most", "diverged")
 _PICTURE = 16  # a matrix at least this wide and high is written as a picture too
@@ -74,45 +71,31 @@ def _pillow() -> Any:
 
 
 def write(found: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
-    """Every output as .npy, and pictures as .png too, each whole or not at all."""
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, array in found.items():
-            path = folder / f"{name}.npy"
-            partial = folder / f".{name}.npy.partial"
-            with partial.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-            os.replace(partial, path)
-            written.append(path)
-            written.extend(_picture(array, folder / f"{name}.png"))
-    except OSError as wrong:
-        message = f"`{folder}` cannot be written: {wrong.strerror or wrong}"
-        raise RunError(Diagnostic(UNWRITABLE, message, fix="give another folder by -o")) from None
-    return written
+    """Every output as .npy, and pictures as .png too. RunError (B705): none of them can be written."""
+    files = {}
+    for name, array in found.items():
+        files[folder / f"{name}.npy"] = _npy(array)
+        picture = _picture(array)
+        if picture:
+            files[folder / f"{name}.png"] = picture
+    whole_file.write(files, folder)
+    return list(files)
 
 
-def write_text(path: Path, text: str) -> None:
-    """A text, whole or not at all. RunError: it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as wrong:
-        message = f"`{path}` cannot be written: {wrong.strerror or wrong}"
-        raise RunError(Diagnostic(UNWRITABLE, message, fix="give another file by -o")) from None
+def _npy(array: np.ndarray) -> bytes:
+    held = io.BytesIO()
+    np.save(held, array, allow_pickle=False)
+    return held.getvalue()
 
 
-def _picture(array: np.ndarray, path: Path) -> Iterable[Path]:
-    """A matrix that is large enough, as grey levels from 0 to 1."""
+def _picture(array: np.ndarray) -> bytes:
+    """A matrix that is large enough, as grey levels from 0 to 1; nothing where it is none."""
     Image = _pillow()
     if Image is None or array.ndim != 2 or min(array.shape) < _PICTURE or not np.all(np.isfinite(array)):
-        return []
-    partial = path.with_name(f".{path.name}.partial")
-    levels = np.clip(np.round(array * 255), 0, 255).astype(np.uint8)
-    Image.fromarray(levels).save(partial, format="PNG")
-    os.replace(partial, path)
-    return [path]
+        return b""
+    held = io.BytesIO()
+    Image.fromarray(np.clip(np.round(array * 255), 0, 255).astype(np.uint8)).save(held, format="PNG")
+    return held.getvalue()
 
 
 def certificates(metadata: Mapping[str, str]) -> Sequence[dict[str, Any]]:

@@ -1,15 +1,12 @@
-"""Weights in files: safetensors, each written whole or not at all."""
+"""Weights as safetensors files."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from secrets import token_hex
 from types import ModuleType
 
 import numpy as np
 
-from banach.backends.arrays import UNWRITABLE
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 
 NO_SAFETENSORS = Code(
@@ -25,24 +22,10 @@ UNREADABLE_WEIGHTS = Code(
 _NOTE = "banach"
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], note: str = "") -> None:
-    """Writes arrays by name, and a note; equal arrays give equal bytes. RunError (B705): it cannot."""
+def to_bytes(arrays: Mapping[str, np.ndarray], note: str = "") -> bytes:
+    """The file that holds arrays by name, and a note; equal arrays give equal bytes."""
     held = {name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape) for name in sorted(arrays)}
-    content = _safetensors().save(held, {_NOTE: note} if note else None)
-    beside = path.with_name(f".{path.name}.{token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(beside, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as wrong:
-        message = f"`{path}` cannot be written: {wrong.strerror or wrong}"
-        raise RunError(Diagnostic(UNWRITABLE, message, fix="give another folder by -o")) from None
+    return _safetensors().save(held, {_NOTE: note} if note else None)
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], str]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from banach.compiler import arguments, systems, telling, writing
 from banach.compiler.arguments import USAGE
 from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json, read_weights
+from banach.ir import whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
 BUG = Code(
@@ -292,7 +293,6 @@ def _list(options: Any, texts: dict[str, str]) -> int:
 
 
 def _graph(options: Any, texts: dict[str, str]) -> int:
-    from banach.backends import arrays
     from banach.ir.text import print_graph
 
     model = _load(options.spec, texts)
@@ -303,7 +303,7 @@ def _graph(options: Any, texts: dict[str, str]) -> int:
     }
     text = print_graph(stages[options.stage]())
     if options.output:
-        arrays.write_text(Path(options.output), text)
+        whole_file.write({Path(options.output): text.encode()})
         print(f"wrote {options.output}")
     else:
         print(text)
@@ -321,11 +321,7 @@ def _new(options: Any, texts: dict[str, str]) -> int:
     text = writing.new(Path(name).name, options.like)
     if target.exists():
         raise SpecError([Diagnostic(USAGE, f"`{target}` is there already", fix="choose another name")])
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as wrong:
-        message = f"`{target}` cannot be written: {wrong.strerror}"
-        raise SpecError([Diagnostic(USAGE, message, fix="choose another place")]) from None
+    whole_file.write({target: text.encode()})
     print(f"wrote {target}; now: banach check {target}")
     return FINE
 

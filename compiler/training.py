@@ -15,6 +15,7 @@ from banach.compiler.elaborate import Elaborated, elaborate
 from banach.compiler.elaboration.sections import Weights
 from banach.compiler.elaboration.training import Task
 from banach.compiler.spec import Spec
+from banach.ir import whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError
 from banach.ir.graph import Builder, Graph
 from banach.ir.lens import identity, lens, train
@@ -236,8 +237,12 @@ def _keep(folder: Path, identity: Mapping[str, str], task: Task, state: _State) 
 
     held = {f"carried.{name}": array for name, array in state.carried.items()}
     held["losses"] = np.asarray(state.losses, np.float64)
-    weights.write(folder / CHECKPOINT, held, json.dumps(identity, sort_keys=True))
-    weights.write(folder / WEIGHTS, {name: state.carried[name] for name in task.parameters})
+    learnt = {name: state.carried[name] for name in task.parameters}
+    files = {
+        folder / CHECKPOINT: weights.to_bytes(held, json.dumps(identity, sort_keys=True)),
+        folder / WEIGHTS: weights.to_bytes(learnt),
+    }
+    whole_file.write(files, folder)
 
 
 def _begin(folder: Path, identity: Mapping[str, str], made: Step, resume: bool) -> _State:

@@ -1,16 +1,14 @@
 """A model in torch that takes and gives numpy arrays. torch is imported when one is made, not before."""
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from banach.backends.arrays import UNWRITABLE
 from banach.backends.base import Artifact
+from banach.ir import whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.dims import Assumptions
 from banach.ir.graph import Graph, Port
@@ -86,30 +84,22 @@ class FxArtifact(Artifact):
             return [to_numpy(tensor) for tensor in self.module(*given)]
 
     def save(self, folder: str | Path) -> None:
-        """Writes weights.safetensors, code.py (to be read) and model.json, each whole or not at all.
-
-        RunError (B705): they cannot be written.
-        """
+        """Writes weights.safetensors, code.py (to be read) and model.json. RunError (B705): none can be."""
         from safetensors.torch import save
 
         target = Path(folder)
-        try:
-            self._save(target, save)
-        except OSError as wrong:
-            message = f"`{target}` cannot be written: {wrong.strerror or wrong}"
-            raise RunError(Diagnostic(UNWRITABLE, message, fix="give another folder by -o")) from None
-
-    def _save(self, target: Path, save: Callable[..., bytes]) -> None:
-        target.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _weights(self.module)}
-        _write(target / "weights.safetensors", save(weights))
-        _write(target / "code.py", code(self.module).encode())
         ports = [
             {"name": port.name, "type": str(port.type), "optional": port.default is not None}
             for port in self.inputs
         ]
         description = {"inputs": ports, "outputs": list(self.outputs)}
-        _write(target / "model.json", json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n")
+        files = {
+            "weights.safetensors": save(weights),
+            "code.py": code(self.module).encode(),
+            "model.json": json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n",
+        }
+        whole_file.write({target / name: content for name, content in files.items()}, target)
 
     def restore(self, folder: str | Path) -> None:
         """Takes the weights that `save` wrote for the same model. RunError (B606): they are another's."""
@@ -146,14 +136,3 @@ def _device(module: "torch.nn.Module") -> Any:
         for tensor in tensors:
             return tensor.device
     return "cpu"
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

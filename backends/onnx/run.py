@@ -1,10 +1,8 @@
 """Runs an ONNX file with ONNX Runtime: an artifact from a model, or from a file of whatever origin."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from secrets import token_hex
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +12,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoP
 from banach.backends.base import Artifact
 from banach.backends.onnx import contract
 from banach.backends.onnx.emit import ELEMENTS
+from banach.ir import whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.dims import Size, named
 from banach.ir.graph import Port
@@ -63,13 +62,12 @@ FAILED_RUN = Code(
 The usual causes are a place outside an axis, shapes that do not fit, or too little memory.
 """,
 )
-UNWRITABLE_FILE = Code(
+TOO_LARGE = Code(
     "B713",
-    "unwritable-file",
-    """The compiled file could not be written. Nothing is left behind; an older file of that name stays.
+    "model-too-large",
+    """One ONNX file holds at most 2 GB, and the model's weights take more. Nothing has been written.
 
-The usual causes are a full disk, a folder that is not there or may not be written, or weights over 2 GB,
-which one ONNX file cannot hold.
+`banach compile --to fx` has no such bound; float32 weights take half of what float64 do.
 """,
 )
 
@@ -155,27 +153,15 @@ def load(path: str | Path, providers: Sequence[str] = ()) -> OnnxArtifact:
 
 
 def save(model: ModelProto, path: str | Path) -> None:
-    """Writes a model: all of it, under its name, or nothing. RunError B713: it cannot be written."""
-    path = Path(path)
+    """Writes a model. RunError: it is too large for one file (B713), or cannot be written (B705)."""
     try:
         content = model.SerializeToString(deterministic=True)
     except Exception:  # protobuf has no exception of its own for a message that is too large
         content = b""
     if not 0 < len(content) <= LARGEST:
-        raise RunError(Diagnostic(UNWRITABLE_FILE, f"the model has more than {LARGEST} bytes"))
-    if path.exists() and not path.is_file():
-        raise RunError(Diagnostic(UNWRITABLE_FILE, f"{path} is no file", fix="give the name of a file"))
-    beside = path.with_name(f".{path.name}.{token_hex(4)}.part")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as failure:
-        raise RunError(Diagnostic(UNWRITABLE_FILE, f"{path} cannot be written: {failure.strerror}")) from None
-    finally:
-        beside.unlink(missing_ok=True)
+        fix = "compile it with --to fx, or make it smaller"
+        raise RunError(Diagnostic(TOO_LARGE, f"the model has more than {LARGEST} bytes", fix=fix))
+    whole_file.write({Path(path): content})
 
 
 def _runtime() -> ModuleType:

@@ -124,12 +124,12 @@ def test_nothing_is_left_of_a_file_that_cannot_be_written(
             raise OSError(errno.ENOSPC, "No space left on device")
 
         patch.setattr(os, "fsync", full)
-        with pytest.raises(RunError, match=r"B713 .*No space left"):
+        with pytest.raises(RunError, match=r"B705 .*No space left"):
             save(model(), path)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["m.onnx"]
-    with pytest.raises(RunError, match=r"B713 .*No such file"):
+    with pytest.raises(RunError, match=r"B705 .*No such file"):
         save(model(), tmp_path / "nowhere" / "m.onnx")
-    with pytest.raises(RunError, match=r"B713 .*is no file"):
+    with pytest.raises(RunError, match=r"B705 .*is no file"):
         save(model(), tmp_path)
     monkeypatch.setattr(run, "LARGEST", 10)
     with pytest.raises(RunError, match=r"B713 .*more than 10 bytes"):

@@ -291,7 +291,7 @@ def test_a_wrong_gradient(given, banach_command, model_file, tmp_path):
 
 def test_a_folder_that_is_not_there(banach_command, model_file, tmp_path):
     said = banach_command("compile", model_file("lasso"), "-o", tmp_path / "no" / "lasso.onnx")
-    assert said.code == 2 and "B713" in said.err and not list(tmp_path.iterdir())
+    assert said.code == 2 and "B705" in said.err and not list(tmp_path.iterdir())
     said = banach_command("graph", model_file("lasso"), "-o", tmp_path / "no" / "g.txt")
     assert said.code == 2 and "Traceback" not in said.err
 

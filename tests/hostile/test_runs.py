@@ -25,6 +25,26 @@ solve:
     stop: {residual: "norm(x' - x) <= 1e-6", most: 500}
 outputs: {x: x}
 """
+HALVES = """\
+banach: 1
+solve:
+  x:
+    state: {x: 1.0}
+    next: {x: x / 2}
+    stop: {residual: "norm(x' - x) <= 1e-3", most: 50}
+outputs: {x: x}
+"""
+LEARNS = """\
+banach: 1
+inputs: {x: "real[2]"}
+parameters: {w: {value: 0.5, trainable: true}}
+outputs: {y: w * x}
+train:
+  loss: mean((w * x - y)**2)
+  data: {x: [1.0, 2.0], y: [2.0, 4.0]}
+  method: sgd(0.1)
+  steps: 3
+"""
 # Relative to its own size, which becomes infinite too.
 RELATIVE = GROWS.replace("<= 1e-6", "<= 1e-6 * norm(x)")
 
@@ -93,7 +113,7 @@ def test_a_target_that_is_no_file(banach_command, model_file, tmp_path):
     (tmp_path / "folder.onnx").mkdir()
     for target in ("/dev/full", tmp_path / "folder.onnx", tmp_path):
         said = banach_command("compile", model_file("lasso"), "-o", target)
-        assert said.code == 2 and "B713" in said.err and "Traceback" not in said.err
+        assert said.code == 2 and "B705" in said.err and "Traceback" not in said.err
     (tmp_path / "file").write_text("mine")
     said = banach_command("compile", "--to", "fx", model_file("lasso"), "-o", tmp_path / "file")
     assert said.code == 2 and "Traceback" not in said.err and (tmp_path / "file").read_text() == "mine"
@@ -101,18 +121,38 @@ def test_a_target_that_is_no_file(banach_command, model_file, tmp_path):
     assert said.code == 2 and "B705" in said.err and (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_disk_that_is_full(banach_command, model_file, tmp_path, monkeypatch):
-    """The writes fail half way: an older file stays whole, and no part is left."""
-    target = tmp_path / "lasso.onnx"
-    target.write_bytes(b"older")
+WRITING = {
+    "model": ("compile {spec} -o {old}", 1),
+    "module": ("compile {spec} --to fx -o {folder}", 3),
+    "outputs": ("run {spec} --backend oracle -o {folder}", 4),
+    "graph": ("graph {spec} -o {old}", 1),
+    "training": ("train {net} --backend oracle --steps 1 -o {folder}", 2),
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_disk_that_is_full(name, banach_command, write, tmp_path, monkeypatch):
+    """The last write fails half way: an older file stays whole, and of the new ones there is no trace."""
+    command, count = WRITING[name]
+    words = {"spec": write(HALVES), "net": write(LEARNS, "net.yaml"), "old": tmp_path / "old"}
+    words["folder"] = tmp_path / "new" / "inner"
+    words["old"].write_bytes(b"older")
+    before, calls, sync = sorted(tmp_path.rglob("*")), [], os.fsync
 
     def full(descriptor):
-        raise OSError(28, "No space left on device")
+        calls.append(descriptor)
+        if len(calls) == count:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    said = banach_command("compile", model_file("lasso"), "-o", target)
-    assert said.code == 2 and "No space left" in said.err
-    assert target.read_bytes() == b"older" and [f.name for f in tmp_path.iterdir()] == ["lasso.onnx"]
+    said = banach_command(*command.format(**words).split())
+    assert said.code == 2 and "No space left" in said.err and "help: make room" in said.err
+    assert len(calls) == count and sorted(tmp_path.rglob("*")) == before
+    assert words["old"].read_bytes() == b"older"
+    monkeypatch.undo()
+    assert banach_command(*command.format(**words).split()).code == 0
+    assert sorted(tmp_path.rglob("*")) != before or words["old"].read_bytes() != b"older"
 
 
 # --- interrupted ------------------------------------------------------------------------------------------
