@@ -65,6 +65,8 @@ class FunctionPage(_PageSection):
 
     title: ClassVar[str] = "function page"
 
+    needs: Scalar | None = None  # what its arguments have to be, or no point has a value: `low <= high`
+
 
 class SchedulePage(_PageSection):
     """A number for every step k = 0, 1, 2, ..."""

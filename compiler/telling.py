@@ -146,6 +146,8 @@ def _page(page: library.Page) -> str:
             lines += [f"  {title:9} {name}: {to_text(body)}" for name, body in rows]
         scale = f" against {section.scale.text}" if section.scale else ""
         lines.append(f"  residual  {section.residual.text}{scale}")
+    if isinstance(section, library.FunctionPage) and section.needs is not None:
+        lines.append(f"  needs     {section.needs.text}")
     for name, (parameters, body) in page.facts.items():
         told = f"{name}({', '.join(parameters)})" if parameters else name
         lines.append(f"  fact      {told}: {to_text(body)}")

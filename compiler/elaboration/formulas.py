@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler import library
-from banach.compiler.elaboration import arithmetic, indexing, maps
+from banach.compiler.elaboration import arithmetic, domains, indexing, maps
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -295,6 +295,7 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     inner = Environment(bound, Environment(found.shelf))
     for name, formula in found.where:
         inner = inner.inner({name: evaluate(formula, inner, context)})
+    domains.check(found, inner, context, node.span)
     if isinstance(found.section, library.StopPage):
         return evaluate(parse(found.section.returns), inner, context)
     if found.kind == "function":

@@ -50,6 +50,15 @@ SETS = {  # by how much a point is outside of the set that the example's indicat
     "second_order_cone": lambda x: np.linalg.norm(x[:-1]) - x[-1],
     "simplex": lambda x: max(abs(x.sum() - 1.5), -x.min()),
 }
+EMPTY = {  # arguments for which no point lies in the set
+    "ball": "ball(-0.1)",
+    "box": "box([0, 0, 0], [1, -0.25, 1])",
+    "halfspace": "halfspace([0, 0, 0], -0.5)",
+    "hyperslab": "hyperslab([1, -2, 0.5], 0.3, 0.2)",
+    "l1_ball": "l1_ball(-1)",
+    "l21_ball": "l21_ball(-0.5)",
+    "simplex": "simplex(-1)",
+}
 INDICATORS = [p for p in PROXIMAL if "value" not in p.values[0].formulas]
 
 
@@ -220,3 +229,30 @@ solve:
   x: {{method: picard(T), start: zeros(1), stop: {{residual: 1e-5, most: 100}}}}
 outputs: {{x: x}}
 """)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.values[0].section.needs])
+def test_an_empty_set_is_refused_where_it_is_written(page: library.Page) -> None:
+    """Its page says what it needs, its example has it, and arguments without it are a diagnostic."""
+    Probe(page)
+    with pytest.raises(banach.SpecError) as refused:
+        Probe(page, EMPTY[page.name])
+    found = [d for d in refused.value.diagnostics if d.code.id == "B215"]
+    assert found and page.section.needs.text in found[0].message and found[0].span.line == 13
+
+
+def test_sets_of_one_point_are_not_empty() -> None:
+    for example in (
+        "box(1, 1)",
+        "ball(0)",
+        "simplex(0)",
+        "halfspace([0, 0, 0], 0)",
+        "hyperslab([1, 0, 0], 2, 2)",
+    ):
+        text = f"banach: 1\ninputs: {{x: 'real[3]'}}\noperators: {{f: '{example}'}}\noutputs: {{x: x}}\n"
+        assert not banach.loads(text).check().diagnostics
+
+
+def test_bounds_that_are_known_only_at_the_run_are_not_refused() -> None:
+    text = "banach: 1\ninputs: {x: 'real[3]', low: real, high: real}\noperators: {f: 'box(low, high)'}\n"
+    assert banach.loads(text + "outputs: {y: 'prox(f, 1)(x)'}\n").check().diagnostics == ()
