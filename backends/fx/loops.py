@@ -298,7 +298,7 @@ class Fix(_Loop):
                 going = (ending[2] == AT_MOST).any()
             else:  # the loop ends there, so nothing is masked, and it is judged once
                 state = fresh
-                going = (size + scale < torch.inf) & ~(size <= tolerance * scale)
+                going = torch.logical_not(size <= tolerance * scale) & (size + scale < torch.inf)
         if checked and not lanes:
             ending = exported.judge(start, k, checked[0], checked[1], tolerance)
         return (*state, *ending)
