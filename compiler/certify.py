@@ -99,13 +99,14 @@ def requirements(elaborated: Elaborated, certificates: Iterable[Certificate]) ->
 def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
     """The best that a page says of a claim: of its own page, or of any whose equations it spells out."""
     claim.context.assumed.used.clear()
-    if not claim.recipe.plain:
+    plain = claim.recipe.plain
+    if not plain and claim.page is None:  # the theorems of a page are about all that it says
         missing = "no theorem covers held work or old values yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
     found = [_by_page(page, told, elaborated) for page, told in pages]
     found = [replace(certificate, assumptions=tuple(claim.context.assumed.used)) for certificate in found]
-    if not any(certificate.verdict in (PROVED, REFUTED) for certificate in found):
+    if plain and not any(certificate.verdict in (PROVED, REFUTED) for certificate in found):
         found += _by_rules(claim, elaborated)
     if not found:
         missing = "no theorem covers an iteration of this form yet"

@@ -10,12 +10,13 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import count, derivative, positive, stop_rule
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
+from banach.compiler.elaboration.region import Formulas
 from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
 from banach.compiler.spec import SOLVE_KEYS, Method, Solve
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse
 from banach.compiler.text.section import MISSING_KEY, unknown_key
-from banach.compiler.text.source import Scalar
+from banach.compiler.text.source import Mapping, Scalar
 from banach.ir.diagnostic import Diagnostic
 from banach.ir.span import Span
 
@@ -102,23 +103,27 @@ def _by_method(
     size, tolerance, scale, own = _stop(found, section)
     most = count(found.stop) if found.stop else 0
     names.known["tolerance"] = Number(tolerance)
+    parts = library.table(section.state), section.next, page.where
+    told, (size, returns, scale) = _updates(parts, (size, parse(section.returns), scale), names, context)
     recipe = Recipe(
         name=_name(found, within),
         nested=within is not None,
         derivative=derivative(method.gradient, most),
         names=names,
-        state=library.table(section.state),
-        where=page.where,
-        next=library.table(section.next),
+        state=told.state,
+        where=told.where,
+        next=told.next,
         equation=library.table(section.equation),
         size=size,
         scale=scale,
         stops=spec if own else None,
-        returns=parse(section.returns),
+        returns=returns,
         tolerance=tolerance,
         most=most,
         place=method.method.span,
         start=method.start.span,
+        periods=told.periods,
+        delayed=told.delayed,
     )
     return Claim(found, page, names, context, recipe, solve(recipe, context), places, own)
 
@@ -162,6 +167,19 @@ def _stop(found: Solve, page: library.SolverPage) -> tuple[syntax.Node, Fraction
     return parse(page.residual), positive(given, "residual"), scale, False
 
 
+def _updates(
+    parts: tuple[Formulas, Mapping, Formulas],
+    stop: tuple[syntax.Node, syntax.Node, syntax.Node | None],
+    names: Environment,
+    context: Context,
+) -> tuple[updates.Updates, tuple[syntax.Node, syntax.Node, syntax.Node | None]]:
+    """What `state:`, `next:` and `where:` say; and size, result and scale, which may read histories too."""
+    size, returns, scale = stop
+    told = updates.read(*parts, names, context, (size, returns, *([scale] if scale else ())))
+    size, returns, *rest = told.also
+    return told, (size, returns, rest[0] if rest else None)
+
+
 def _by_equations(found: Solve, spec: Environment, context: Context, within: str | None) -> Claim:
     iteration, stop = found.iteration, found.stop
     assert iteration is not None and stop is not None
@@ -169,9 +187,8 @@ def _by_equations(found: Solve, spec: Environment, context: Context, within: str
     most = count(stop)
     state, where = library.table(iteration.state), library.table(iteration.where)
     returns = parse(iteration.returns) if iteration.returns else syntax.Name(state[0][0], found.key.span)
-    also = (size, returns, *([scale] if scale else ()))
-    told = updates.read(state, iteration.next, where, spec, context, also)
-    size, returns, *rest = told.also
+    parts = state, iteration.next, where
+    told, (size, returns, scale) = _updates(parts, (size, returns, scale), spec, context)
     equation = library.table(iteration.equation)
     counted = any("k" in syntax.names(node) for _, node in (*told.next, *where))
     if not equation and len(state) == 1 and not counted and not told.periods:
@@ -186,7 +203,7 @@ def _by_equations(found: Solve, spec: Environment, context: Context, within: str
         next=told.next,
         equation=equation,
         size=size,
-        scale=rest[0] if rest else None,
+        scale=scale,
         returns=returns,
         tolerance=tolerance,
         most=most,

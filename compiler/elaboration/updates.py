@@ -55,7 +55,7 @@ def read(
 
     SpecError: it does not say it.
     """
-    update, periods = _equations(section)
+    update, periods = equations(section)
     starts = _copied(dict(state))
     _check(starts, update, section)
     asked: dict[str, int] = {}
@@ -141,7 +141,7 @@ def _whole(thing: Any, span: Span, example: str) -> int:
 # --- equations --------------------------------------------------------------------------------------------
 
 
-def _equations(section: Section) -> tuple[dict[str, syntax.Node], dict[str, syntax.Node]]:
+def equations(section: Section) -> tuple[dict[str, syntax.Node], dict[str, syntax.Node]]:
     """The formula of every state, and the period of those that stand under `every`."""
     update: dict[str, syntax.Node] = {}
     periods: dict[str, syntax.Node] = {}

@@ -10,6 +10,7 @@ from functools import cache
 from itertools import permutations
 
 from banach.compiler import library
+from banach.compiler.elaboration import updates
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.iteration import Recipe
 from banach.compiler.elaboration.region import Formulas, pending
@@ -75,10 +76,10 @@ def recognise(recipe: Recipe) -> Iterator[Match]:
 def _match(page: library.Page, recipe: Recipe) -> Match | None:
     section = page.section
     assert isinstance(section, library.SolverPage)
-    count = sum(1 for _ in section.state)
-    if count != len(recipe.state) or count > _MOST_STATES:
+    state, update, held = _equations(page)
+    count = len(state)
+    if held or count != len(recipe.state) or count > _MOST_STATES:
         return None
-    state, update = _equations(page)
     variables = {*page.parameters, *(key.text for key, _ in section.options or ()), "start"}
     local, own = dict(page.where), dict(recipe.where)
     starts, nexts = dict(recipe.state), dict(recipe.next)
@@ -95,10 +96,14 @@ def _match(page: library.Page, recipe: Recipe) -> Match | None:
 
 
 @cache
-def _equations(page: library.Page) -> tuple[Formulas, dict[str, syntax.Node]]:
-    """Where the states of a page start, and their equations; a page lasts as long as the program."""
+def _equations(page: library.Page) -> tuple[Formulas, dict[str, syntax.Node], bool]:
+    """Where the states of a page start, their equations, and whether `every` holds some of them.
+
+    A page lasts as long as the program.
+    """
     assert isinstance(page.section, library.SolverPage)
-    return library.table(page.section.state), dict(library.table(page.section.next))
+    update, periods = updates.equations(page.section.next)
+    return library.table(page.section.state), update, bool(periods)
 
 
 def _same_stop(match: "_Matcher", section: library.SolverPage, recipe: Recipe, bindings: Bindings) -> bool:

@@ -1,16 +1,15 @@
 """The words for derivatives: `grad`, `jacobian`, `hessian`, `jvp`, `vjp`, `hvp`."""
 
-from fractions import Fraction
 from typing import Any
 
 from banach.compiler.elaboration import maps
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.derivation import arguments_of
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, refuse
-from banach.compiler.elaboration.things import GradientIn, Jacobian, Map, Number, Pulled, Pushed
+from banach.compiler.elaboration.things import GradientIn, Jacobian, Map, Pulled, Pushed
+from banach.compiler.elaboration.words import semirings
 from banach.compiler.elaboration.words.word import Arguments, Keywords, word
 from banach.ir.diagnostic import suggest
-from banach.ir.primitives.semiring import SEMIRINGS
 from banach.ir.span import Span
 
 
@@ -41,7 +40,7 @@ def _jvp(arguments: Arguments, keywords: Keywords, context: Context, span: Span)
     return Pushed(map, point, _place(map, keywords, span))
 
 
-@word("vjp(F, x, ..., wrt=x, semiring=s)", 2, 8, "bound", "wrt", "semiring")
+@word("vjp(F, x, ..., wrt=x, semiring=s)", 2, 8, "wrt", *semirings.KEYS)
 def _vjp(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The adjoint of jvp(F, x): vjp(F, x)(w) is the gradient of ⟨w, F(x)⟩, one for each argument of F."""
     map, point = _at(arguments, span)
@@ -50,13 +49,10 @@ def _vjp(arguments: Arguments, keywords: Keywords, context: Context, span: Span)
 
 def _semiring(keywords: Keywords, span: Span) -> tuple[str, int] | None:
     """The semiring that a derivative is over, and its bound; None is the reals."""
-    if "semiring" not in keywords:
+    if not keywords.keys() & set(semirings.KEYS):
         return None
-    name, bound = getattr(keywords["semiring"], "value", ""), keywords.get("bound", Number(Fraction(0)))
-    if name not in SEMIRINGS or not isinstance(bound, Number) or bound.value.denominator != 1:
-        fix = f"write one of {', '.join(SEMIRINGS)}, and `bound=4` where it has one"
-        raise refuse(WRONG_ARGUMENTS, "this is no semiring", span, fix=fix)
-    return name, int(bound.value)
+    over = semirings.algebra(keywords, "vjp", span)
+    return over["semiring"], over.get("bound", 0)
 
 
 @word("hvp(f, x, ..., wrt=x)", 2, 8, "wrt")

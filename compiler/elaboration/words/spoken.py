@@ -14,11 +14,11 @@ import numpy as np
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
-from banach.compiler.elaboration.things import Extent, Number, Several, Table, Tensor, Truth, Word, describe
+from banach.compiler.elaboration.things import Extent, Number, Several, Table, Tensor, Truth, describe
+from banach.compiler.elaboration.words import semirings
 from banach.ir.graph import PRIMITIVES
 from banach.ir.primitive import page
 from banach.ir.primitives.regions import RegionOp
-from banach.ir.primitives.semiring import SEMIRINGS
 from banach.ir.shelf import pages
 from banach.ir.span import Span
 
@@ -27,7 +27,7 @@ _UNSPOKEN = {
     "add", "subtract", "multiply", "divide", "power", "less", "less_equal", "equal", "and", "or", "not",
     "negate", "constant", "extent", "cast", "count", "broadcast", "reshape", "transpose", "slice", "sum",
     "norm", "reduce_max", "reduce_min", "threefry", "uniform", "normal", "select", "matvec", "matmul",
-    "soft_threshold", "stop_gradient", "within",
+    "soft_threshold", "stop_gradient", "within", "semiring_sum", "semiring_matmul",
 }  # fmt: skip
 # Attributes that may be left out.
 _DEFAULTS: Mapping[str, Any] = {
@@ -40,7 +40,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "adjoint": False,
     "before": 0,
     "after": 0,
-    "bound": 0,
 }
 
 
@@ -103,7 +102,9 @@ def speak(
                 fix="give it a tensor, a table or a number",
             )
     rank = arithmetic.type_of(arguments[0], context.scope).rank
-    attributes = {key: _attribute(name, key, keywords.get(key), rank, context, span) for key in wanted}
+    over = semirings.algebra(keywords, name, span) if "semiring" in wanted else {}
+    rest = [key for key in wanted if key not in semirings.KEYS or not over]
+    attributes = over | {key: _attribute(name, key, keywords.get(key), rank, context, span) for key in rest}
     if name in ("solve", "solve_triangular") and arithmetic.type_of(arguments[1], context.scope).rank == 1:
         return _of_column(name, arguments, attributes, context, span)
     pairs = zip(operands, arguments)
@@ -141,8 +142,6 @@ def _attribute(name: str, key: str, thing: Any, rank: int, context: Context, spa
     """An attribute as the page wants it."""
     if key == "dtype":
         return context.scope.precision
-    if key == "semiring":
-        return _semiring(name, thing, span)
     if key == "axes":
         return (
             tuple(range(-rank, 0)) if thing is None else (_axis(_known(thing, name, key, span), rank, span),)
@@ -157,13 +156,6 @@ def _attribute(name: str, key: str, thing: Any, rank: int, context: Context, spa
     if key == "stride" and isinstance(value, int):
         return (value,) * max(rank - 1, 1)
     return _axis(value, rank, span) if key == "axis" else value
-
-
-def _semiring(name: str, thing: Any, span: Span) -> str:
-    if isinstance(thing, Word) and thing.value in SEMIRINGS:
-        return thing.value
-    fix = f"write `semiring={next(iter(SEMIRINGS))}`, or one of {', '.join(SEMIRINGS)}"
-    raise refuse(WRONG_ARGUMENTS, f"`{name}` is of a semiring, and this names none", span, fix=fix)
 
 
 def _known(thing: Any, name: str, key: str, span: Span) -> Any:

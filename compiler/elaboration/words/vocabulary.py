@@ -26,13 +26,13 @@ from banach.compiler.elaboration.things import (
     Truth,
     describe,
 )
-from banach.compiler.elaboration.words import composition, declared, derivative
+from banach.compiler.elaboration.words import composition, declared, derivative, semirings
 from banach.compiler.elaboration.words.word import FUNCTIONS, Arguments, Keywords, word
 from banach.ir.dims import Size, bind
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
-SHELVES = (composition, declared, derivative)  # whose words are spoken beside those below
+SHELVES = (composition, declared, derivative, semirings)  # whose words are spoken beside those below
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,13 @@ def _whole(arguments: Arguments, keywords: Keywords, context: Context, span: Spa
 # --- reductions -------------------------------------------------------------------------------------------
 
 
-@word("sum(x, axis=k)", 1, 16, "axis")
+@word("sum(x, axis=k, semiring=s, bound=n)", 1, 16, "axis", *semirings.KEYS)
 def _sum(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """The sum of all entries, or along one axis; of maps, sum(f, g) is x ↦ f(x) + g(x)."""
+    if "semiring" in keywords or "bound" in keywords:
+        over = semirings.algebra(keywords, "sum", span)
+        (x,) = semirings.elements(arguments[:1], over["semiring"], context, span)
+        return _reduced("semiring_sum", x, keywords, context, span, **over)
     if len(arguments) > 1 or isinstance(arguments[0], Map):
         return maps.total(arguments, span)
     return _reduced("sum", arguments[0], keywords, context, span)
@@ -339,10 +343,10 @@ def _axes(rank: int, keywords: Keywords, span: Span) -> tuple[int, ...]:
     return (number - rank if number >= 0 else number,)
 
 
-def _reduced(name: str, x: Any, keywords: Keywords, context: Context, span: Span) -> Any:
+def _reduced(name: str, x: Any, keywords: Keywords, context: Context, span: Span, **over: Any) -> Any:
     (x,) = maps.as_tensors([x], span)
     type = arithmetic.type_of(x, context.scope)
-    return arithmetic.apply(name, [x], context.scope, span, axes=_axes(type.rank, keywords, span))
+    return arithmetic.apply(name, [x], context.scope, span, axes=_axes(type.rank, keywords, span), **over)
 
 
 def _extremum(name: str, arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
