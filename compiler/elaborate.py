@@ -18,6 +18,7 @@ from banach.compiler.text.source import Mapping, Node, Scalar
 from banach.ir.diagnostic import Diagnostic
 from banach.ir.dims import Size, assume, named
 from banach.ir.graph import Graph, Value, prune
+from banach.ir.quantised import Quantised
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 from banach.ir.vectorise import vectorise
@@ -42,6 +43,11 @@ class Elaborated:
     required: tuple[Requirement, ...] = ()
     trainable: Table[str, Span] = field(default_factory=dict)
     task: training.Task | None = None
+
+    @property
+    def quantised(self) -> Table[str, Quantised]:
+        """What the file keeps in place of some constants, by their digests."""
+        return self.scope.quantised
 
 
 def elaborate(

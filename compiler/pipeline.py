@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from banach.compiler import training
+from banach.compiler import storing, training
 from banach.compiler.certificate import PROVED, REFUTED, Certificate, tensors_in
 from banach.compiler.certify import certify, requirements
 from banach.compiler.elaborate import Elaborated, elaborate
@@ -128,6 +128,8 @@ class Model:
     @cached_property
     def report(self) -> Report:
         certificates, diagnostics = certify(self._elaborated)
+        given = lambda: elaborate(self._spec, self._folder, self._weights, "given")  # noqa: E731
+        certificates = storing.told(certificates, self._elaborated, given)
         diagnostics += [*requirements(self._elaborated, certificates), *unmet(self._spec, certificates)]
         return Report(self.name, tuple(diagnostics), {c.solve: c for c in certificates}, self.texts)
 
@@ -363,7 +365,7 @@ def _compile(
     from banach.backends.onnx.run import OnnxArtifact, save
     from banach.backends.onnx.seal import seal
 
-    proto = lower(graph)
+    proto = lower(graph, quantised=model.elaborated.quantised)
     facts = {"banach.spec": model.text, "banach.version": version("banach")}
     certificates = [optimised.bounded(c) for c in model.report.certificates.values() if certified]
     seal(proto, [{**c.to_json(), "evidence": c.evidence()} for c in certificates], facts)

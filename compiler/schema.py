@@ -25,6 +25,7 @@ _ABOUT = {
     "name": "the model's name",
     "doc": "what it is, in words",
     "precision": "the dtype of the running program",
+    "stored": "how the file keeps a matrix: `int8` is whole numbers of eight bits, and scales",
     "library": "a folder below the spec's own with pages beside those of the library",
     "sizes": "names for sizes: whole numbers, or for one that is known only at run time `any` or its bounds",
     "inputs": "tensors given at run time, by type: real[m, n], int[n], bool[n], real",

@@ -75,6 +75,7 @@ class Parameter(Section):
     init: Scalar | None = None
     seed: Scalar | None = None
     trainable: Scalar | None = None
+    stored: Scalar | None = None
 
 
 class Training(Section):

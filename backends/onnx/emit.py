@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from banach.ir.quantised import Quantised
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType, numpy_dtype
 
@@ -60,10 +61,14 @@ class Body:
 
 
 class Emitter:
-    """The file being written. `shape` gives a shape as an int64 vector; see sizes.py."""
+    """The file being written. `shape` gives a shape as an int64 vector; see sizes.py.
 
-    def __init__(self, taken: Iterable[str]):
+    A constant whose digest is in `quantised` is kept as that says.
+    """
+
+    def __init__(self, taken: Iterable[str], quantised: Mapping[str, Quantised] | None = None):
         self.scopes = [Scope(branch=False)]
+        self._quantised = dict(quantised or {})
         self.initializers: dict[str, TensorProto] = {}
         self._taken = set(taken)
         self._count = 0
@@ -200,10 +205,29 @@ class Emitter:
 
     def _initializer(self, tensor: Tensor) -> str:
         if tensor.digest not in self._digests:
-            name = self.fresh("constant")
+            found = self._quantised.get(tensor.digest)
+            name = self._kept(tensor) if found is None else self._dequantised(found, tensor.type)
             self._digests[tensor.digest] = name
-            self.initializers[name] = numpy_helper.from_array(tensor.array, name)
         return self._digests[tensor.digest]
+
+    def _kept(self, tensor: Tensor) -> str:
+        name = self.fresh("constant")
+        self.initializers[name] = numpy_helper.from_array(tensor.array, name)
+        return name
+
+    def _dequantised(self, found: Quantised, type: TensorType) -> str:
+        """The weights from what is kept of them, worked out once, before any loop."""
+        parts = [self._initializer(part) for part in (found.numbers, found.scale)]
+        name, nodes = self.fresh("weight"), self.scopes[0].nodes
+        node = helper.make_node("DequantizeLinear", parts, [name], name=name)
+        if found.scale.array.ndim:
+            node.attribute.append(helper.make_attribute("axis", found.axis))
+        nodes.append(node)
+        if type.dtype == "float32":
+            return name
+        cast = self.fresh("cast")
+        nodes.append(helper.make_node("Cast", [name], [cast], name=cast, to=ELEMENTS[type.dtype]))
+        return cast
 
 
 def info(ref: Ref) -> ValueInfoProto:

@@ -13,6 +13,7 @@ from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.graph import Builder, Graph, Op
 from banach.ir.primitive import page
+from banach.ir.quantised import Quantised
 
 OPSET, IR_VERSION = 20, 10
 
@@ -36,14 +37,20 @@ are in it. An output may bear an input's name only where it is that input, uncha
 )
 
 
-def lower(graph: Graph, metadata: Mapping[str, str] | None = None) -> ModelProto:
+def lower(
+    graph: Graph,
+    metadata: Mapping[str, str] | None = None,
+    quantised: Mapping[str, Quantised] | None = None,
+) -> ModelProto:
     """A model with the graph's inputs and outputs by name, symbolic sizes as symbolic axes.
 
     An input with a default is an initializer too, so a run may leave it out. What the sizes must keep to
-    stands in the metadata. SpecError: an operation has no form in ONNX (B611), no input shows a size (B612),
-    or two values share a name (B616). RunError B911: what we wrote is not sound.
+    stands in the metadata. A constant whose digest is in `quantised` is kept as that says. SpecError: an
+    operation has no form in ONNX (B611), no input shows a size (B612), or two values share a name (B616).
+    RunError B911: what we wrote is not sound.
     """
-    emit = SizedEmitter(graph.inputs, [*(port.name for port in graph.inputs), *graph.output_names])
+    taken = [*(port.name for port in graph.inputs), *graph.output_names]
+    emit = SizedEmitter(graph.inputs, taken, quantised)
     inputs = [Ref(port.type, port.name) for port in graph.inputs]
     results = _Lowering(emit).inline(graph, inputs)
     outputs = [Ref(ref.type, name) for ref, name in zip(results, graph.output_names)]

@@ -1,11 +1,12 @@
 """Named sizes in a running file: read from the shapes of the inputs, once, in the outermost graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from banach.backends.onnx.emit import Emitter, Ref
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 from banach.ir.dims import Dim, Monomial, Quotient, Size, names
 from banach.ir.graph import Port
+from banach.ir.quantised import Quantised
 from banach.ir.tensor_type import TensorType
 
 HIDDEN_SIZE = Code(
@@ -24,8 +25,10 @@ ONE = TensorType("int64", (1,))
 class SizedEmitter(Emitter):
     """An emitter that knows where each named size can be read."""
 
-    def __init__(self, inputs: Sequence[Port], taken: Sequence[str]):
-        super().__init__(taken)
+    def __init__(
+        self, inputs: Sequence[Port], taken: Sequence[str], quantised: Mapping[str, Quantised] | None = None
+    ):
+        super().__init__(taken, quantised)
         self._shown: dict[str, tuple[Port, int, int]] = {}
         for port in inputs:
             for axis, size in enumerate(port.type.shape):

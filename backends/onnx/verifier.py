@@ -16,7 +16,7 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, numpy_helper
 
-from banach.backends.onnx import averaged, contraction, lyapunov, proof
+from banach.backends.onnx import averaged, contraction, lyapunov, proof, stored
 from banach.backends.onnx.rational import BINARY, UNARY, End, Number, Refused, root, rounded, same_unit
 
 _DEEPEST = 200
@@ -97,8 +97,8 @@ class _Tensors:
         self.by_digest: dict[str, Any] = {}
         self.defaults: dict[str, Any] = {}
         for tensor in model.graph.initializer:
-            array = numpy_helper.to_array(tensor)
-            self.defaults[tensor.name] = array
+            self.defaults[tensor.name] = numpy_helper.to_array(tensor)
+        for array in (*self.defaults.values(), *stored.weights(model.graph, self.defaults)):
             self.by_digest[_digest(array)] = array
             if array.ndim == 2:
                 turned = array.T.copy()

@@ -12,6 +12,7 @@ import numpy as np
 from banach.compiler.elaboration.things import Extent, Number, Table, Tensor, Truth
 from banach.ir.dims import FREE, Assumptions
 from banach.ir.graph import Builder, Value
+from banach.ir.quantised import Quantised
 from banach.ir.span import Span
 from banach.ir.tensor import Tensor as Constant
 from banach.ir.tensor_type import FLOATS, TensorType, numpy_dtype
@@ -27,6 +28,7 @@ class Scope:
         self.contract: Assumptions = outer.contract if outer else FREE  # what is assumed of sizes
         self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
         self.labels: dict[str, str] = outer.labels if outer else {}  # digest of a weight -> its name
+        self.quantised: dict[str, Quantised] = outer.quantised if outer else {}  # by digest
         self.opened: list[int] = outer.opened if outer else [0]  # how many scopes were opened before, in all
         self.number = self.opened[0]
         self.opened[0] += 1

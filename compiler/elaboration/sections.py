@@ -17,6 +17,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.definitions import free_in, in_order, parses
 from banach.compiler.elaboration.parameters import parameter, trainable
 from banach.compiler.elaboration.problem import NAME_CLASH, RECURSIVE, WRONG_KIND, Silent, refuse
+from banach.compiler.elaboration.quantising import as_stored
 from banach.compiler.elaboration.recurrence import scan
 from banach.compiler.elaboration.things import (
     Broken,
@@ -38,7 +39,7 @@ from banach.ir.graph import Value
 from banach.ir.span import Span
 
 Weights = Named[str, np.ndarray]
-Stage = Literal["model", "opened", "task"]
+Stage = Literal["model", "given", "opened", "task"]
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +47,8 @@ class Sections:
     """What a spec says, as far as it has been read.
 
     `first` has where each name is defined. `weights` take the place of the trainable parameters' values,
-    which are inputs at every stage but "model"; `seed` draws their initial values. `within` is the name of
+    which are inputs where the model is "opened", and for a "task"; a model as "given" has every weight as it
+    was before it was stored. `seed` draws their initial values. `within` is the name of
     the map that the spec is included as, if it is.
     """
 
@@ -136,13 +138,14 @@ class Sections:
         if key.text in self.kept:
             return self.kept[key.text]
         thing = parameter(key, node, self.names, self.context, self.context.folder, self.seed, copy)
-        if self.within:
-            return self._parameter_within(key, thing)
-        if not trainable(node):
-            return thing
-        self.trainable[key.text] = key.span
-        thing = training.weighted(key, thing, self.weights, self.context)
-        return training.opened(key, thing, self.context) if self.stage != "model" else thing
+        if trainable(node) and not self.within:
+            self.trainable[key.text] = key.span
+            thing = training.weighted(key, thing, self.weights, self.context)
+            if self.stage in ("opened", "task"):
+                return training.opened(key, thing, self.context)
+        if self.stage != "given":
+            thing = as_stored(key, node, thing, self.context)
+        return self._parameter_within(key, thing) if self.within else thing
 
     def _parameter_within(self, key: Scalar, thing: Any) -> Any:
         """A parameter of an included spec, which is named after it."""

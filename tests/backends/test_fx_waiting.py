@@ -1,5 +1,7 @@
 """The host waits for a device once per check of a solve, and for nothing else: forward, and backward."""
 
+from typing import Any
+
 import pytest
 import torch
 from test_fx_fix import data, solve
@@ -50,7 +52,7 @@ def test_a_solve_waits_once_per_check(every, lanes, most):
 
 @pytest.mark.parametrize("every", [1, 5])
 def test_a_gradient_waits_for_the_checks_of_its_own_solve(every):
-    module = lower(solve(every=every))
+    module: Any = lower(solve(every=every))
     matrix, b, start = (torch.tensor(x, requires_grad=i < 2) for i, x in enumerate(data(scale=0.3)))
     loss = module(matrix, b, start)[0].sum()
     with Waits() as waits:
@@ -62,7 +64,7 @@ def test_a_gradient_waits_for_the_checks_of_its_own_solve(every):
 @pytest.mark.parametrize("page", SOLVERS)
 def test_every_solver_of_the_library(page):
     """⌈iterations / 5⌉ checks, and once the largest number of iterations, which is on the host anyway."""
-    artifact = banach.loads(page.section.example.text).compile(to="fx", options=EVERY)
+    artifact: Any = banach.loads(page.section.example.text).compile(to="fx", options=EVERY)
     with Waits() as waits:
         found = artifact.run()
     assert waits.total == asked(artifact.module) + 1, waits.seen
@@ -80,7 +82,7 @@ def pretend(module):
 @pytest.mark.parametrize("page", SOLVERS)
 def test_between_two_checks_nothing_crosses_over(page, monkeypatch):
     """Four checks on a pretended accelerator: reading a number would raise, and no array is copied to it."""
-    artifact = banach.loads(page.section.example.text).compile(to="fx", options=EVERY)
+    artifact: Any = banach.loads(page.section.example.text).compile(to="fx", options=EVERY)
     module, answers = artifact.module, [0]
 
     def ask(loop, flag):
@@ -108,6 +110,6 @@ def test_the_counter_counts():
         assert int(x[1]) == 1 and float(x[2]) == 2
     assert waits.seen["_local_scalar_dense"] >= 4 and waits.total >= 5
     with FakeTensorMode(), Waits() as waits:
-        torch.tensor(3.0, device="cuda") + torch.empty(3, device="cuda")
-        torch.empty(3, device="cuda").cpu()
+        x = torch.tensor(3.0, device="cuda") + torch.empty(3, device="cuda")
+        assert x.cpu().device.type == "cpu"
     assert waits.total == 2, waits.seen

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("api", "backends", "compiler", "ir", "specs")
 IR = {
     0: "span diagnostic shelf dims tensor_type tensor exact elementary array_file whole_file",
-    1: "primitive graph hoist widen verify text reader rewrite",
+    1: "primitive graph hoist quantised widen verify text reader rewrite",
     2: "primitives linearity implicit",
     3: "evaluate reverse forward vectorise simplify derivatives linear_map lens optimiser polynomial spaces"
     " views",
@@ -21,7 +21,7 @@ IR = {
 COMPILER = {
     4: "text facts certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
-    6: "elaborate inference remarks certify expectation optimise",
+    6: "elaborate inference remarks certify storing expectation optimise",
     7: "pipeline systems telling schema writing editing lsp training arguments",
     8: "cli __main__",
 }
