@@ -10,6 +10,8 @@ from banach.ir.rewrite import Effect, Entry, Journal
 from banach.ir.shelf import Page
 from banach.ir.tensor_type import TensorType
 
+LOOPS = ("fix", "scan", "while")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -108,6 +110,19 @@ def inside_out(graph: Graph, work: Callable[[Graph], Graph]) -> Graph:
 def _with_regions(op: Op, regions: Sequence[Graph]) -> Op:
     same = all(new is old for new, old in zip(regions, op.regions))
     return op if same else replace(op, regions=tuple(regions))
+
+
+def captures(op: Op) -> list[dict[int, int]]:
+    """For every region of a loop, the operand that each of its captures is."""
+    states = op.attribute("states")
+    if op.name == "fix":
+        solution, held = op.attribute("solution"), op.operands[2 + states :]
+        fronts = [1 + states, 2 * states, solution]
+        return [{front + i: v for i, v in enumerate(held)} for front, _ in zip(fronts, op.regions)]
+    if op.name == "scan":
+        front = states + op.attribute("sequences")
+        return [{front + i: v for i, v in enumerate(op.operands[front:])}]
+    return [{states + i: v for i, v in enumerate(op.operands[1 + states :])} for _ in op.regions]
 
 
 def key(op: Op, operands: Sequence[int], regions: Iterable[Any] = ()) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from banach.compiler.optimisation import Copy, Options, Pass, inside_out, key, note
+from banach.compiler.optimisation import LOOPS, Copy, Options, Pass, captures, inside_out, key, note
 from banach.ir.graph import Graph, Op, Port, unused
 from banach.ir.rewrite import Journal
 from banach.ir.tensor_type import TensorType
@@ -32,14 +32,14 @@ class Invariants(Pass):
 
 
 def _outwards(graph: Graph, journal: Journal) -> Graph:
-    if not any(op.name in ("fix", "scan", "while") for op in graph.ops):
+    if not any(op.name in LOOPS for op in graph.ops):
         return graph
     copy, types = Copy(graph), graph.types()
     outside = _Outside(copy, types[: len(graph.inputs)])
     changed = False
     for op in graph.ops:
         operands = copy.moved(op.operands)
-        if op.name in ("fix", "scan", "while"):
+        if op.name in LOOPS:
             hoisted = _hoisted(replace(op, operands=operands), outside, graph, journal)
             changed = changed or hoisted.regions is not op.regions
             copy.at.extend(outside.add(hoisted))
@@ -89,7 +89,7 @@ class _Body:
 
 
 def _hoisted(op: Op, outside: _Outside, graph: Graph, journal: Journal) -> Op:
-    bodies = [_body(region, held, op, journal) for region, held in zip(op.regions, _captures(op))]
+    bodies = [_body(region, held, op, journal) for region, held in zip(op.regions, captures(op))]
     eager = bodies[:2] if op.name == "fix" else bodies
     handed: dict[int, None] = {}  # outer values, in the order in which they become captures
     for body in eager:
@@ -105,19 +105,6 @@ def _hoisted(op: Op, outside: _Outside, graph: Graph, journal: Journal) -> Op:
     ports = [outside.types[value] for value in handed]
     regions = tuple(_handed(body, list(handed), ports) for body in bodies)
     return replace(op, operands=(*op.operands, *handed), regions=regions)
-
-
-def _captures(op: Op) -> list[dict[int, int]]:
-    """For every region, the operand that each of its captures is."""
-    states = op.attribute("states")
-    if op.name == "fix":
-        solution, held = op.attribute("solution"), op.operands[2 + states :]
-        fronts = [1 + states, 2 * states, solution]
-        return [{front + i: v for i, v in enumerate(held)} for front, _ in zip(fronts, op.regions)]
-    if op.name == "scan":
-        front = states + op.attribute("sequences")
-        return [{front + i: v for i, v in enumerate(op.operands[front:])}]
-    return [{states + i: v for i, v in enumerate(op.operands[1 + states :])} for _ in op.regions]
 
 
 def _body(region: Graph, held: Mapping[int, int], op: Op, journal: Journal) -> _Body:

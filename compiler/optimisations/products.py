@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from banach.compiler.optimisation import Copy, Options, Pass, inside_out, note, pruned, reads
+from banach.compiler.optimisation import LOOPS, Copy, Options, Pass, captures, inside_out, note, pruned, reads
 from banach.ir.graph import Graph, Op
 from banach.ir.rewrite import Effect, Journal
 from banach.ir.simplify import GROWTH, LARGEST
@@ -19,7 +19,8 @@ class Products(Pass):
     """Multiply constant matrices that follow each other, and take numbers into them.
 
     Maths      A(Bx) = (AB)x, (XA)B = X(AB), A(Bx - c) = (AB)x - Ac, s(Ax) = (sA)x, s(Ax - v) = (sA)x - sv,
-               A((BX)C) = ((AB)X)C: factors of a Kronecker product do not see each other. The product of two
+               A((BX)C) = ((AB)X)C: factors of a Kronecker product do not see each other, so with
+               A((BX)C - D) = ((AB)X)C - AD its gradient has two products in place of four. The product of two
                circulants is again exactly one, and the same bits in either order
     Why        the gradient of ½‖Ax - b‖² is (AᵀA)x - Aᵀb: for a tall A: [m, n] that is n² products in place
                of 2mn; a step size costs nothing where it is in the matrix
@@ -31,7 +32,10 @@ class Products(Pass):
     effect = Effect.REASSOCIATES
 
     def run(self, graph: Graph, options: Options, journal: Journal) -> Graph:
-        return inside_out(graph, lambda part: _multiplied(part, journal))
+        still = _still(graph)
+        return inside_out(
+            graph, lambda part: _multiplied(part, still.get(id(part.inputs), frozenset()), journal)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +51,36 @@ class _Linear:
 
 @dataclass(frozen=True, slots=True)
 class _Affine:
-    """A value M x + sign·offset; the offset is a constant or a value."""
+    """M x + sign·offset, where that is a constant or a value. `free`: it is worked out once at most."""
 
     linear: _Linear
     offset: np.ndarray | int
     sign: int
+    free: bool
 
 
 _Form = _Linear | _Affine
 
 
-def _multiplied(graph: Graph, journal: Journal) -> Graph:
+def _still(graph: Graph) -> dict[int, frozenset[int]]:
+    """The captures of every region of a loop, by the identity of its ports, which no pass touches."""
+    found: dict[int, frozenset[int]] = {}
+    for part in graph.walk():
+        for op in part.ops:
+            if op.name in LOOPS:
+                for region, held in zip(op.regions, captures(op)):
+                    ports = id(region.inputs)
+                    found[ports] = found.get(ports, frozenset(held)) & held.keys()
+    return found
+
+
+def _multiplied(graph: Graph, still: frozenset[int], journal: Journal) -> Graph:
     if not any(op.name in ("matvec", "matmul") for op in graph.ops):
         return graph
     told = len(journal.refused)
     while True:  # what has become dead no longer reads anything, so there may be more to do
         del journal.refused[told:]
-        sweep = _Sweep(pruned(graph), journal)
+        sweep = _Sweep(pruned(graph), still, journal)
         for op in sweep.graph.ops:
             sweep.settle(op)
         if not sweep.fused:
@@ -72,11 +89,12 @@ def _multiplied(graph: Graph, journal: Journal) -> Graph:
 
 
 class _Sweep:
-    def __init__(self, graph: Graph, journal: Journal):
+    def __init__(self, graph: Graph, still: frozenset[int], journal: Journal):
         self.graph, self.journal = graph, journal
         self.copy, self.types, self.reads = Copy(graph), graph.types(), reads(graph)
         self.constants = {v: tensor.array for v, tensor in graph.constants().items()}
         self.forms: dict[int, _Form] = {}
+        self.still = _from(graph, still)
         self.fused = 0
 
     def settle(self, op: Op) -> None:
@@ -159,18 +177,26 @@ class _Sweep:
         return (replace(inner, inner=joined, argument=-1), "product of matrices") if joined else None
 
     def distributed(self, outer: _Linear, inner: _Affine, op: Op) -> tuple[_Form, str] | None:
-        """A(Bx - c) = (AB)x - Ac."""
-        if (outer.kind, inner.linear.kind) != ("matvec", "matvec"):
+        """A(Bx - c) = (AB)x - Ac; of two sides, A((BX)C - D) = ((AB)X)C - AD, and the mirror image."""
+        joined: _Form | None
+        if inner.linear.kind == outer.kind:
+            joined = self.joined(outer, inner.linear, op, 0 if inner.free else outer.matrix.size)
+        elif inner.free:
+            joined, _ = self.across(outer, inner.linear, op) or (None, "")
+        else:
             return None
-        given = inner.offset
-        extra = 0 if isinstance(given, np.ndarray) else outer.matrix.size
-        joined = self.joined(outer, inner.linear, op, extra)
-        if joined is None:
+        if not isinstance(joined, _Linear):
             return None
-        if isinstance(given, np.ndarray):
-            return _Affine(joined, given @ outer.matrix.T, inner.sign), "gradient of least squares"
-        offset = self.matvec(outer.matrix, given, op.types[0], op)
-        return _Affine(joined, offset, inner.sign), "gradient of least squares"
+        offset = self.applied(outer, inner.offset, op)
+        return _Affine(joined, offset, inner.sign, inner.free), "gradient of least squares"
+
+    def applied(self, factor: _Linear, offset: np.ndarray | int, op: Op) -> np.ndarray | int:
+        """A c or c A, at once if c is known."""
+        if isinstance(offset, int):
+            return self.times(factor, offset, op.types[0], op)
+        if factor.kind == "matvec":
+            return offset @ factor.matrix.T
+        return factor.matrix @ offset if factor.kind == "left" else offset @ factor.matrix
 
     def shifted(self, op: Op) -> tuple[_Form, str] | None:
         """Mx + c, Mx - c, c - Mx; nothing is gained yet."""
@@ -183,10 +209,10 @@ class _Sweep:
             offset = self.offset(other, op.types[0], linear.kind)
             if offset is None:
                 continue
-            negated = op.name == "subtract"
+            negated, free = op.name == "subtract", other in self.still
             if negated and place == 1:  # c - Mx = (-M)x + c
-                return _Affine(replace(linear, matrix=-linear.matrix), offset, 1), ""
-            return _Affine(linear, offset, -1 if negated else 1), ""
+                return _Affine(replace(linear, matrix=-linear.matrix), offset, 1, free), ""
+            return _Affine(linear, offset, -1 if negated else 1, free), ""
         return None
 
     def offset(self, value: int, type: TensorType, kind: str) -> np.ndarray | int | None:
@@ -210,14 +236,14 @@ class _Sweep:
             if isinstance(form, _Linear):
                 return replace(form, matrix=form.matrix * factor), "number into a matrix"
             linear = replace(form.linear, matrix=form.linear.matrix * factor)
-            offset, sign = form.offset, form.sign
+            offset, moved = form.offset, replace(form, linear=linear)
             if isinstance(offset, np.ndarray):
-                return _Affine(linear, offset * factor, sign), "number into a matrix"
+                return replace(moved, offset=offset * factor), "number into a matrix"
             if op.name == "negate":  # -(Mx - v) = (-M)x + v
-                return _Affine(linear, offset, -sign), "number into a matrix"
+                return replace(moved, sign=-form.sign), "number into a matrix"
             held = self.constant(np.asarray(factor), op.types[0].dtype, op)
             scaled = self.added("multiply", (held, offset), op.types[0], op)
-            return _Affine(linear, scaled, sign), "number into a matrix"
+            return replace(moved, offset=scaled), "number into a matrix"
         return None
 
     def number(self, value: int) -> float | None:
@@ -247,14 +273,13 @@ class _Sweep:
             shape = list(type.shape)
             shape[axis] = size
             argument = self.linear(form.inner, type.with_shape(shape), op)
-        if form.kind == "matvec":
-            return self.matvec(form.matrix, argument, type, op)
-        matrix = self.constant(form.matrix, type.dtype, op)
-        factors = (matrix, argument) if form.kind == "left" else (argument, matrix)
-        return self.added("matmul", factors, type, op)
+        return self.times(form, argument, type, op)
 
-    def matvec(self, matrix: np.ndarray, argument: int, type: TensorType, op: Op) -> int:
-        return self.added("matvec", (self.constant(matrix, type.dtype, op), argument), type, op)
+    def times(self, factor: _Linear, argument: int, type: TensorType, op: Op) -> int:
+        """A value under the outermost matrix of a form."""
+        matrix = self.constant(factor.matrix, type.dtype, op)
+        factors = (argument, matrix) if factor.kind == "right" else (matrix, argument)
+        return self.added("matvec" if factor.kind == "matvec" else "matmul", factors, type, op)
 
     def constant(self, array: np.ndarray, dtype: str, op: Op) -> int:
         tensor = Tensor(np.asarray(array, numpy_dtype(dtype)))
@@ -264,6 +289,15 @@ class _Sweep:
     def added(self, name: str, operands: Sequence[int], type: TensorType, op: Op) -> int:
         (value,) = self.copy.add(Op(name, tuple(operands), (), (), (type,), 0, op.place))
         return value
+
+
+def _from(graph: Graph, given: frozenset[int]) -> set[int]:
+    """The values that are made of `given` inputs and constants alone."""
+    found = set(given)
+    for op in graph.ops:
+        if all(v in found for v in op.operands):
+            found.update(op.results)
+    return found
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

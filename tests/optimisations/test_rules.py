@@ -21,6 +21,7 @@ LASSO = str(Path(__file__).parents[2] / "specs/models/lasso.yaml")
 REGROUP = Options(reassociate=True)
 RANDOM = np.random.default_rng(7)
 TALL, FLAT = RANDOM.standard_normal((9, 3)), RANDOM.standard_normal((3, 9))
+ROWS, COLUMNS = RANDOM.standard_normal((4, 4)), RANDOM.standard_normal((3, 3))
 
 
 def run(name: str, graph: Graph, options: Options = REGROUP) -> tuple[Graph, Journal]:
@@ -84,6 +85,30 @@ def test_data_that_come_later_are_multiplied_once_before_the_loop() -> None:
     assert names(after) == ["matvec", "scan"]
     assert names(after.ops[-1].regions[0]).count("matvec") == 1
     same(after, graph, (3,), (9,))
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["a capture", "a state"])
+def test_the_gradient_of_a_blur_on_two_sides_has_two_products(late: bool) -> None:
+    """KᵀK for K = B ⊗ C; a state is no capture: its products would be made in every step, so they stay."""
+
+    def step(s: Value, t: Value) -> dict[str, Value]:
+        there = s.builder.op(
+            "matmul", s.builder.op("matmul", s.builder.constant(ROWS), s), s.builder.constant(COLUMNS)
+        )
+        back = s.builder.op("matmul", s.builder.constant(ROWS.T), there - t)
+        fresh = {"s": s - 0.01 * s.builder.op("matmul", back, s.builder.constant(COLUMNS.T))}
+        return fresh if late else fresh | {"t": 0.5 * t}
+
+    region = closed("step", step, s=real(4, 3), t=real(4, 3))
+
+    def body(s: Value, t: Value) -> dict[str, Value]:
+        shape = {"states": 1 if late else 2, "sequences": 0, "length": 3, "reverse": False}
+        return {"s": s.builder.emit("scan", [s, t], shape, [region])[0]}
+
+    graph = closed("descent", body, s=real(4, 3), t=real(4, 3))
+    after = optimise(graph, REGROUP, checked=True).graph
+    assert names(after.ops[-1].regions[0]).count("matmul") == (2 if late else 4)
+    same(after, graph, (4, 3), (4, 3))
 
 
 def test_a_product_that_is_read_twice_stays() -> None:
