@@ -39,15 +39,24 @@ def judge(
     )
 
 
-def choose(going: torch.Tensor, fresh: Tensors, kept: Tensors) -> list[torch.Tensor]:
-    """The fresh states on the lanes that are going, the kept ones on the others."""
+def choose(
+    going: torch.Tensor, fresh: Tensors, kept: Tensors, held: Sequence[bool] | None = None
+) -> list[torch.Tensor]:
+    """The fresh states on the lanes that are going, the kept ones on the others; those not `held` run on."""
     return [
-        torch.where(going.reshape(*going.shape, *[1] * (x.ndim - going.ndim)), x, y)
-        for x, y in zip(fresh, kept)
+        torch.where(going.reshape(*going.shape, *[1] * (x.ndim - going.ndim)), x, y) if hold else x
+        for x, y, hold in zip(fresh, kept, held or [True] * len(fresh), strict=True)
     ]
 
 
-def fix(op: Op, run: Run, operands: Sequence[Any], sizes: Mapping[str, int], record: Record) -> Tensors:
+def fix(
+    op: Op,
+    run: Run,
+    operands: Sequence[Any],
+    sizes: Mapping[str, int],
+    record: Record,
+    held: Sequence[bool],
+) -> Tensors:
     """The iteration as torch's while loop."""
     tolerance, most, *given = operands
     states, lanes, every = (op.attribute(name) for name in ("states", "lanes", "every"))
@@ -67,7 +76,7 @@ def fix(op: Op, run: Run, operands: Sequence[Any], sizes: Mapping[str, int], rec
                 before, fresh = fresh, new
             k = k + (k < most)
         size, scale = run("residual", [*before, *fresh, *captures], sizes)
-        state = choose(status == AT_MOST, fresh, state) if lanes else fresh
+        state = choose(status == AT_MOST, fresh, state, held) if lanes else fresh
         return (
             k,
             *(x.clone() for x in state),

@@ -23,6 +23,7 @@ from banach.backends.fx.operations import DTYPES
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.dims import bind
 from banach.ir.graph import Graph, Op
+from banach.ir.primitives.fixpoint import held
 from banach.ir.primitives.regions import AT_MOST
 from banach.ir.tensor_type import TensorType
 
@@ -52,9 +53,14 @@ class Region:
 Lower = Callable[[Graph], Region]
 
 
-def loop(op: Op, types: Sequence[TensorType], lower: Lower) -> "_Loop":
-    """The module of an operation that holds regions; `lower` makes those of its regions."""
-    kinds: dict[str, type[_Loop]] = {"cond": Cond, "scan": Scan, "while": While, "fix": Fix}
+def loop(op: Op, types: Sequence[TensorType], lower: Lower, read: Sequence[bool]) -> "_Loop":
+    """The module of an operation that holds regions; `lower` makes those of its regions.
+
+    `read` says which of its results something reads.
+    """
+    if op.name == "fix":
+        return Fix(op, types, lower, held(op, read))
+    kinds: dict[str, type[_Loop]] = {"cond": Cond, "scan": Scan, "while": While}
     return kinds[op.name](op, types, lower)
 
 
@@ -267,9 +273,9 @@ class Fix(_Loop):
 
     roles = ("step", "residual")
 
-    def __init__(self, op: Op, types: Sequence[TensorType], lower: Lower):
+    def __init__(self, op: Op, types: Sequence[TensorType], lower: Lower, held: Sequence[bool]):
         super().__init__(op, types, lower)
-        step = op.regions[0]
+        step, self.held = op.regions[0], held
         self.counts = 0 in step.outputs or any(0 in inner.operands for inner in step.ops)
 
     def differentiable(self) -> Sequence[bool]:
@@ -292,8 +298,8 @@ class Fix(_Loop):
                 counter = counter + 1 if self.counts else counter
                 k += 1
             size, scale = checked = residual(*before, *fresh, *captures)
-            if lanes:  # a lane that has ended is frozen
-                state = exported.choose(ending[2] == AT_MOST, fresh, state)
+            if lanes:  # a lane that has ended keeps what is read
+                state = exported.choose(ending[2] == AT_MOST, fresh, state, self.held)
                 ending = exported.judge(ending, k, size, scale, tolerance)
                 going = (ending[2] == AT_MOST).any()
             else:  # the loop ends there, so nothing is masked, and it is judged once
@@ -304,7 +310,7 @@ class Fix(_Loop):
         return (*state, *ending)
 
     def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
-        return exported.fix(self.op, self.run, operands, sizes, self._begin(operands))
+        return exported.fix(self.op, self.run, operands, sizes, self._begin(operands), self.held)
 
     def _begin(self, operands: Sequence[Operand]) -> exported.Record:
         lane = operands[2].shape[:1] if self.op.attribute("lanes") else ()

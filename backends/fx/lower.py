@@ -177,7 +177,7 @@ class _Lowering:
         if op.name == "constant":
             return [op.attribute("value")]
         if isinstance(definition, RegionOp):
-            return self._lower_loop(op, operands, types, hints)
+            return self._lower_loop(scope.graph, op, operands, types, hints)
         site = Site(
             self.code,
             op,
@@ -204,7 +204,12 @@ class _Lowering:
         return [result]
 
     def _lower_loop(
-        self, op: Op, operands: Sequence[Held], types: Sequence[TensorType], hints: Mapping[int, str]
+        self,
+        graph: Graph,
+        op: Op,
+        operands: Sequence[Held],
+        types: Sequence[TensorType],
+        hints: Mapping[int, str],
     ) -> list[Held]:
         cap = TRIP_CAP.get(op.name)
         given_ = [self._plain(v) if i == cap else self._node(v) for i, v in enumerate(operands)]
@@ -214,7 +219,9 @@ class _Lowering:
             handed = [self._size(_bare(name)) for name in region.sizes]
             call = self.code.create_node("call_module", target, (*given_, *handed), {}, target)
         else:
-            target = self._submodule(identifier(op.name), loop(op, types, lower_region))
+            read = {*graph.outputs, *(v for other in graph.ops for v in other.operands)}
+            module = loop(op, types, lower_region, [result in read for result in op.results])
+            target = self._submodule(identifier(op.name), module)
             shown: dict[str, Any] = {name: self._size(_bare(name)) for name in _names_of(op, types)}
             call = self.code.create_node("call_module", target, tuple(given_), shown, target)
         return [

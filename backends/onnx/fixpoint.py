@@ -9,7 +9,8 @@ With `every` steps per check the body holds that many steps. A remainder of `mos
 an If after the main one, run at most once: masking it would cost every iteration a comparison and a
 selection per state, and rounding `most` up would give iterations that nobody asked for.
 
-With `lanes` a row that has stopped is held by a Where; the loop ends when every row has.
+With `lanes` a row that has stopped is held by a Where; the loop ends when every row has. A state that nobody
+reads behind the loop runs on instead, where it cannot do harm (`ir.primitives.fixpoint.held`).
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from banach.backends.onnx.plain import choose
 from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.dims import Size
 from banach.ir.graph import Graph, Op
+from banach.ir.primitives.fixpoint import held
 from banach.ir.primitives.regions import AT_MOST, CONVERGED, DIVERGED
 from banach.ir.tensor_type import TensorType
 
@@ -61,6 +63,7 @@ class _Solve:
     tolerance: Ref
     captures: Sequence[Ref]
     lane: tuple[Size, ...] | None
+    held: Sequence[bool]  # the states that a lane keeps when it has stopped
 
     @property
     def truth(self) -> TensorType:
@@ -103,8 +106,8 @@ class _Solve:
         emit, old = self.emit, self.going(carried)
         assert carried.iterations is not None
         states = [
-            choose(emit, new.type, self.widened(old, new.type), new, was)
-            for new, was in zip(fresh, carried.states)
+            choose(emit, new.type, self.widened(old, new.type), new, was) if kept else new
+            for new, was, kept in zip(fresh, carried.states, self.held, strict=True)
         ]
         measured = choose(emit, size.type, old, size, carried.measured)
         small = choose(emit, self.truth, old, small, carried.small)
@@ -211,13 +214,15 @@ class _Solve:
         )
 
 
-def fix(emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref]) -> list[Ref]:
-    """The final states, iterations, residual and status of a fixed point."""
+def fix(
+    emit: SizedEmitter, inline: Inline, op: Op, operands: Sequence[Ref], read: Sequence[bool]
+) -> list[Ref]:
+    """The final states, iterations, residual and status of a fixed point; `read` says which are needed."""
     tolerance, most, *given = operands
     count, every = op.attribute("states"), op.attribute("every")
     lane = given[0].type.shape[:1] if op.attribute("lanes") else None
     step, residual = op.regions[:2]
-    solve = _Solve(emit, inline, step, residual, tolerance, given[count:], lane)
+    solve = _Solve(emit, inline, step, residual, tolerance, given[count:], lane, held(op, read))
     trips, rest = _split(emit, most, every)
     carried = solve.loop(solve.start(given[:count]), trips, every)
     if rest is not None:

@@ -7,7 +7,7 @@ nothing: a recurrence over data is a Scan. Every input of a Scan is read, and no
 from collections.abc import Callable, Mapping, Sequence
 
 from banach.backends.onnx.emit import Ref
-from banach.backends.onnx.fixpoint import fix, read_inputs
+from banach.backends.onnx.fixpoint import read_inputs
 from banach.backends.onnx.plain import RULES
 from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.graph import Graph, Op
@@ -128,5 +128,4 @@ REGION_RULES: Mapping[str, RegionRule] = {
     "cond": _cond,
     "while": _while,
     "scan": _scan,
-    "fix": fix,
 }

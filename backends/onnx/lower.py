@@ -8,6 +8,7 @@ from onnx import ModelProto, helper, numpy_helper
 from banach.backends.onnx import contract, plain
 from banach.backends.onnx.check import verify
 from banach.backends.onnx.emit import Ref, info
+from banach.backends.onnx.fixpoint import fix
 from banach.backends.onnx.loops import REGION_RULES
 from banach.backends.onnx.sizes import SizedEmitter
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
@@ -106,10 +107,13 @@ class _Lowering:
                 needed.update(op.operands)
         values = dict(enumerate(arguments))
         for op in reversed(kept):
-            values.update(zip(op.results, self._apply(op, [values[v] for v in op.operands])))
+            read = [result in needed for result in op.results]
+            values.update(zip(op.results, self._apply(op, [values[v] for v in op.operands], read)))
         return [values[v] for v in graph.outputs]
 
-    def _apply(self, op: Op, operands: Sequence[Ref]) -> list[Ref]:
+    def _apply(self, op: Op, operands: Sequence[Ref], read: Sequence[bool]) -> list[Ref]:
+        if op.name == "fix":
+            return fix(self.emit, self.inline, op, operands, read)
         if op.name in REGION_RULES:
             return REGION_RULES[op.name](self.emit, self.inline, op, operands)
         result = plain.apply(self.emit, op.name, op.types[0], operands, dict(op.attributes))

@@ -15,7 +15,7 @@ from typing import Any, final
 
 import numpy as np
 
-from banach.ir.graph import Builder, Graph, Value
+from banach.ir.graph import Builder, Graph, Op, Value
 from banach.ir.hoist import only, split
 from banach.ir.implicit import MOST, poisoned, series, solve
 from banach.ir.primitive import NotDifferentiable, Regions, Types, Values
@@ -214,6 +214,23 @@ class Fix(RegionOp):
         lifted = [_all_lanes(*lift(region, role), lane) for region, role in zip(regions, roles)]
         found = build.emit("fix", given, {**attributes, "lanes": True}, lifted)
         return found, (True,) * len(found)
+
+
+def held(op: Op, read: Sequence[bool]) -> list[bool]:
+    """The states of a fixed point with `lanes` that a lane must keep when it has stopped; the others run on.
+
+    A lane's states reach no other lane, so what nobody reads behind the loop may become anything. That would
+    do harm where a number is a place, a divisor of integers or the length of another loop: there every state
+    is kept. `read`: whether each result is read. The solution is kept for the derivative's sake.
+    """
+    states, solution = op.attribute("states"), op.attribute("solution")
+    safe = all(_harmless(inner) for region in op.regions[:2] for inner in region.ops)
+    return [i < solution or read[i] or not safe or not t.is_float for i, t in enumerate(op.types[:states])]
+
+
+def _harmless(op: Op) -> bool:
+    """Whether an operation takes any numbers: it makes no integer of others, and repeats nothing."""
+    return not op.regions and not (op.operands and any(t.dtype.startswith("int") for t in op.types))
 
 
 def _widen(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
