@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test nightly lint format docs clean
+.PHONY: demo data test nightly lint format docs clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py demo-output
+
+data: $(READY)
+	@$(BIN)/python docs/data.py specs/models
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
@@ -38,4 +41,5 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
+	rm -f specs/models/*.npy specs/models/*.npz
 	rm -rf .venv demo-output docs-output .pytest_cache .ruff_cache .hypothesis

@@ -1,12 +1,15 @@
 """What tests of whole commands and models share."""
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -28,22 +31,42 @@ class Said:
     err: str
 
 
-@pytest.fixture(scope="session")
-def model_file() -> Callable[[str], Path]:
-    """The file of a model of the library, by name."""
-    return lambda name: MODELS / f"{name}.yaml"
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
-def compiled() -> Callable[[str, str], Any]:
+def model_data() -> ModuleType:
+    """docs/data.py: the data of the models of the library."""
+    return script("data")
+
+
+@pytest.fixture(scope="session")
+def model_folder(model_data: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of the library, with the data that they name beside them."""
+    folder = tmp_path_factory.mktemp("models") / "models"
+    shutil.copytree(MODELS, folder)
+    model_data.main(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_file(model_folder: Path) -> Callable[[str], Path]:
+    """The file of a model of the library, by name, with its data beside it."""
+    return lambda name: model_folder / f"{name}.yaml"
+
+
+@pytest.fixture(scope="session")
+def compiled(model_file: Callable[[str], Path]) -> Callable[[str, str], Any]:
     """(name, backend) -> the artifact of a model of the library, made once."""
-    return cache(_compiled)
-
-
-def _compiled(name: str, to: str) -> Any:
     import banach
 
-    return banach.load(MODELS / f"{name}.yaml").compile(to=to)
+    return cache(lambda name, to: banach.load(model_file(name)).compile(to=to))
 
 
 @pytest.fixture

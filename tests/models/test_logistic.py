@@ -8,24 +8,6 @@ from sklearn.linear_model import LogisticRegression
 import banach
 
 LEAST = 37.87776556
-SPEC = """
-banach: 1
-name: logistic
-precision: float64
-sizes: {m: 569, n: 30}
-parameters:
-  A: {file: A.npy, type: "real[m, n]"}
-  labels: {file: labels.npy, type: "real[m]"}
-operators:
-  f: logistic(A, labels) + ridge(1)
-solve:
-  x:
-    method: nesterov(f)
-    start: zeros(n)
-    stop: {residual: 1e-9, most: 5000}
-outputs: {x: x, objective: f(x)}
-require: {x: converges}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +17,8 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def model(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("logistic")
-    for name, array in zip(("A", "labels"), data):
-        np.save(folder / f"{name}.npy", array)
-    return banach.loads(SPEC, folder=folder)
+def model(model_file):
+    return banach.load(model_file("logistic"))
 
 
 def objective(x, data):
@@ -54,9 +33,9 @@ def test_the_peer_agrees_with_the_stated_optimum(data):
 
 
 @pytest.mark.parametrize("backend", ["oracle", "onnx", "fx"])
-def test_every_backend_finds_the_optimum(backend, data, model):
+def test_every_backend_finds_the_optimum(backend, data, compiled):
     A, labels = data
-    result = model.compile(to=backend).run()
+    result = compiled("logistic", backend).run()
     x = result["x"]
     assert LEAST * (1 - 1e-9) <= objective(x, data) <= LEAST * (1 + 1e-9)
     assert float(result["objective"]) == pytest.approx(LEAST, rel=1e-9)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from skimage.data import camera
 
 import banach
 
@@ -10,10 +9,9 @@ LEAST = 30.04163131  # by Clarabel, to its last digit
 
 
 @pytest.fixture(scope="module")
-def picture():
+def picture(model_data):
     """(sharp, noisy)"""
-    sharp = camera()[100:164, 200:264] / 255
-    return sharp, sharp + 0.1 * np.random.default_rng(0).standard_normal((64, 64))
+    return model_data.noisy_cameraman()
 
 
 def decibels(found, truth):

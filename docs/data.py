@@ -1,0 +1,104 @@
+"""The data of the models of specs/models, from packages or drawn with a seed; nothing is downloaded.
+
+    python docs/data.py FOLDER     writes the files that specs name; `make data` puts them beside the specs
+
+Pictures are inputs of their models, and stand here as functions.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def main(folder: Path) -> None:
+    """Writes every file that a spec of specs/models names and that is not shipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in FILES.items():
+        made = make()
+        if isinstance(made, dict):
+            np.savez_compressed(folder / name, **made)
+        else:
+            np.save(folder / name, made)
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def breast_cancer() -> dict[str, np.ndarray]:
+    """scikit-learn's table: 30 features of 569 tumours, and which are benign."""
+    from sklearn.datasets import load_breast_cancer
+
+    features, benign = load_breast_cancer(return_X_y=True)
+    return {"features": features, "benign": benign}
+
+
+def terrain() -> np.ndarray:
+    """The elevation of 128 × 128 points near Jacksboro, in metres, from matplotlib."""
+    from matplotlib import cbook
+
+    with cbook.get_sample_data("jacksboro_fault_dem.npz") as dem:
+        return dem["elevation"][:128, :128]
+
+
+def les_miserables() -> np.ndarray:
+    """How often two of the 77 characters of the novel meet, from networkx."""
+    import networkx as nx
+
+    return nx.to_numpy_array(nx.les_miserables_graph())
+
+
+def karate() -> np.ndarray:
+    """Who of the 34 members of Zachary's club meets whom, himself included, from networkx."""
+    import networkx as nx
+
+    return nx.to_numpy_array(nx.karate_club_graph(), weight=None) + np.eye(34)
+
+
+FILES: dict[str, Callable[[], np.ndarray | dict[str, np.ndarray]]] = {
+    "breast_cancer.npz": breast_cancer,
+    "terrain.npy": terrain,
+    "les_miserables.npy": les_miserables,
+    "karate.npy": karate,
+}
+
+
+# --- pictures ---------------------------------------------------------------------------------------------
+
+
+def noisy_cameraman() -> tuple[np.ndarray, np.ndarray]:
+    """(sharp, noisy), 64 × 64 pixels of a photograph of scikit-image: noise of 0.1, seed 0."""
+    from skimage.data import camera
+
+    sharp = camera()[100:164, 200:264] / 255
+    return sharp, sharp + 0.1 * np.random.default_rng(0).standard_normal(sharp.shape)
+
+
+def spotted_coins() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(sharp, seen, kept), 64 × 64 pixels: half of them kept, then noise of 0.02, both from seed 0."""
+    from skimage.data import coins
+
+    sharp, random = coins()[40:104, 20:84] / 255, np.random.default_rng(0)
+    kept = random.random(sharp.shape) < 0.5
+    return sharp, np.where(kept, sharp + 0.02 * random.standard_normal(sharp.shape), 0), kept
+
+
+def blurred_cameraman() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(sharp, blurred, response), 256 × 256 pixels: a Gaussian of width 2, then noise of 0.01, seed 1.
+
+    `response` is the Fourier transform of the kernel.
+    """
+    from skimage.data import camera
+
+    sharp = camera().reshape(256, 2, 256, 2).mean((1, 3)) / 255
+    distance = np.minimum(np.arange(256), 256 - np.arange(256))
+    kernel = np.exp(-(distance**2) / 8)
+    row = np.fft.fft(kernel / kernel.sum())
+    response = np.outer(row, row)
+    blurred = np.fft.ifft2(response * np.fft.fft2(sharp)).real
+    return sharp, blurred + 0.01 * np.random.default_rng(1).standard_normal(sharp.shape), response
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
