@@ -50,7 +50,7 @@ class AveragedMap(Rule):
             source="Baillon & Bruck 1996; Combettes & Yamada 2015",
             quantity="how far a step moves",
             rate="O(1/sqrt(k))",
-            bound="sqrt(a/((1 - a)(k + 1))) * norm(start - solution), with the a of the derivation",
+            bound="sqrt(a / ((1 - a) * (k + 1))) * norm(start - solution), with the a of the derivation",
             proviso="a fixed point exists",
             **claim.stated,
         )

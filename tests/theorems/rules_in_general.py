@@ -1,0 +1,218 @@
+"""Cases: the rules for iterations of a form, in the norm or function that each certificate brings along."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from harness import Draw, Instance, Measured, case, listed, repeated, size_of
+from problems import Function, huber, kinked, l1, least_squares
+
+from banach.compiler.certificate import Certificate
+
+Vector = np.ndarray
+_SPEC = """\
+banach: 1
+precision: float64
+{parts}
+solve:
+  x:
+    state: {{{state}}}
+    next: {{{next}}}
+    stop: {{residual: norm(x' - x) <= 1e-9, most: 100000}}
+outputs: {{x: x}}
+"""
+
+
+def spec(parts: str, state: str, next: str) -> str:
+    return _SPEC.format(parts=parts, state=state, next=next)
+
+
+def rational(rows: Any) -> Vector:
+    return np.array([[float(Fraction(x)) for x in row] for row in rows])
+
+
+# --- averaged maps ----------------------------------------------------------------------------------------
+
+
+@case("averaged-map")
+def averaged(draw: Draw) -> Instance:
+    """Gradient and proximal steps that share a fixed point, one after the other, relaxed or not."""
+    n = int(draw.integers(2, 5))
+    g, at, v = kinked(draw, n)
+    while g.mu:
+        g, at, v = kinked(draw, n)
+    flat = huber(2.0, 0.0, 1.0)
+    f = (
+        least_squares(draw.standard_normal((n - 1, n)), at)
+        if draw.random() < 0.5
+        else flat.tilted(-flat.slope(at))
+    )
+    h = l1(0.7).tilted(-l1(0.7).slope(at))
+    parts = {"f": f, "g": g.tilted(-v), "h": h}
+    length, step = round(2 * draw.part(edge=False) / f.L, 6), float(draw.choice([0.1, 1.0, 10.0]))
+    relaxation = float(draw.choice([0.3, 0.5, 0.9]))
+    text, map = "x", lambda x: x
+    order = draw.permutation(["f", "g", "h"])[: int(draw.integers(2, 4))]
+    for name in order:
+        text, map = _after(name, parts[name], text, map, length, step)
+    start, inner = draw.point(n, float(draw.choice([0.1, 1, 30]))), map
+
+    def advance(x: Vector) -> Vector:
+        return x + relaxation * (inner(x) - x)
+
+    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
+        a = float(Fraction(found.derivation.data["a"]))  # type: ignore[union-attr]
+        return lambda k, x: [(size_of(advance(x) - x), {"a": a})]
+
+    told = "operators:\n" + "".join(f"  {name}: {parts[name].text}\n" for name in order)
+    next = f'x: "x + {relaxation!r} * ({text} - x)"'
+    return Instance(
+        "",
+        start,
+        repeated(advance, start),
+        spec=spec(told, f'x: "{listed(start)}"', next),
+        by=by,
+        names={"start": start, "solution": at},
+        beside=lambda k, x: [(size_of(x - at), size_of(start - at))],
+        size=1 + size_of(start),
+    )
+
+
+def _after(name: str, f: Function, text: str, map: Any, length: float, step: float) -> tuple[str, Any]:
+    if name == "f":
+        return f"({text}) - {length!r} * grad(f)({text})", lambda x: (y := map(x)) - length * f.slope(y)
+    return f"prox({name}, {step!r})({text})", lambda x: f.prox(map(x), step)
+
+
+# --- linear iterations, and contractions by weights -------------------------------------------------------
+
+
+def _weighing(found: Certificate) -> Callable[[Vector], float]:
+    data = found.derivation.data  # type: ignore[union-attr]
+    if data["kind"] == "weights":
+        weights = np.array([float(Fraction(x)) for x in data["weights"]])
+        return lambda x: float(np.abs(x / weights).max())
+    P = rational(data["P"])
+    return lambda x: float(np.sqrt(max(x @ P @ x, 0.0)))
+
+
+@case("linear-iteration")
+def linear_iteration(draw: Draw) -> Instance:
+    """Matrices that are far from normal: their norm is beyond 1, their eigenvalues are not."""
+    n, M = int(draw.integers(2, 6)), np.zeros((1, 1))
+    radius = float(draw.choice([0.5, 0.9, 0.999]))
+    while np.linalg.norm(M, 2) <= 1.01:
+        M = draw.standard_normal((n, n)) + np.triu(
+            draw.standard_normal((n, n)) * 10 ** draw.uniform(-1, 1.5), 1
+        )
+        M = M * (radius / np.abs(np.linalg.eigvals(M)).max())
+    c, start = draw.point(n), draw.point(n)
+    at = np.linalg.solve(np.eye(n) - M, c)
+
+    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
+        norm = _weighing(found)
+        return lambda k, x: [(norm(x - at), {})]
+
+    first = 1 + size_of(start - at)
+    return Instance(
+        "",
+        start,
+        repeated(lambda x: M @ x + c, start),
+        spec=spec("", f'x: "{listed(start)}"', f'x: "{listed(M)} @ x + {listed(c)}"'),
+        by=by,
+        stepwise=True,
+        size=first * 1e3,
+    )
+
+
+@case("weighted-contraction")
+def weighted(draw: Draw) -> Instance:
+    """Entries of which some stretch others a lot, as long as they are not stretched back."""
+    n, W = int(draw.integers(2, 6)), np.zeros((1, 1))
+    while np.linalg.norm(W, 2) <= 1.01:
+        scale = 10 ** draw.uniform(-1, 1, n)
+        W = draw.standard_normal((n, n)) * (draw.random((n, n)) < 0.8) * scale[:, None] / scale
+        radius = np.abs(np.linalg.eigvals(np.abs(W))).max()
+        W = W * (float(draw.choice([0.5, 0.9, 0.98])) / radius if radius > 1e-9 else 1.0)
+    word, curve = [("tanh", np.tanh), ("relu", lambda z: np.maximum(z, 0)), ("sin", np.sin)][draw.integers(3)]
+    at, start = draw.point(n), draw.point(n)
+    shift = W @ at
+    c = at - curve(W @ at - shift)
+
+    next = f'x: "{word}({listed(W)} @ x - {listed(shift)}) + {listed(c)}"'
+
+    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
+        norm = _weighing(found)
+        return lambda k, x: [(norm(x - at), {})]
+
+    return Instance(
+        "",
+        start,
+        repeated(lambda x: curve(W @ x - shift) + c, start),
+        spec=spec("", f'x: "{listed(start)}"', next),
+        by=by,
+        stepwise=True,
+        size=1e2,
+    )
+
+
+# --- gradient methods with memory -------------------------------------------------------------------------
+
+
+@case("quadratic-lyapunov")
+def lyapunov(draw: Draw) -> Instance:
+    """V of the certificate is evaluated along orbits of piecewise quadratics, in units of L = 1."""
+    L = float(2.0 ** draw.integers(-2, 3))
+    mu = L / float(draw.choice([4.0, 16.0, 25.0]))
+    n = int(draw.integers(1, 4))
+    base = huber(L, mu, float(draw.choice([0.2, 1.0])))
+    at, start = draw.point(n), draw.point(n, 3.0)
+    f = base.tilted(-base.slope(at))
+    if draw.random() < 0.5:  # Ghadimi et al. 2015, with g the step in units of 1/L
+        g = draw.uniform(0.1, 1.2)
+        m = mu / L
+        momentum = (
+            0.95 * float(draw.random()) * (m * g / 2 + np.sqrt(m * m * g * g / 4 + 4 * (1 - g / 2))) / 2
+        )
+        ahead = 0.0
+    else:
+        root = np.sqrt(mu / L)
+        g, momentum, ahead = 1.0, (1 - root) / (1 + root), 1.0
+    step, momentum = round(g / L, 9), round(float(momentum), 9)
+    next = f"x: x + {momentum} * (x - last) - {step} * grad(f)(x + {momentum * ahead} * (x - last)), last: x"
+
+    def point(state: tuple[Vector, Vector]) -> Vector:
+        return state[0] + momentum * ahead * (state[0] - state[1])
+
+    def advance(state: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
+        x, last = state
+        return x + momentum * (x - last) - step * f.slope(point(state)), x
+
+    def by(found: Certificate) -> Callable[[int, tuple[Vector, Vector]], list[Measured]]:
+        data = found.derivation.data  # type: ignore[union-attr]
+        P = rational(data["P"])
+        (p,) = (float(Fraction(x)) for x in data["values"])
+        order = [("x", "last").index(name) for name in data["states"]]
+
+        def measure(k: int, state: tuple[Vector, Vector]) -> list[Measured]:
+            y = point(state)
+            s = (f.slope(y) - mu * (y - at)) / L
+            h = (f.value(y) - f.value(at) - mu / 2 * np.sum((y - at) ** 2)) / L
+            z = np.array([*((state[i] - at) for i in order), s])
+            V = float(np.einsum("ik,ij,jk->", z, P, z) + p * h)
+            far = sum(np.sum((x - at) ** 2) for x in state)
+            assert far <= V * (1 + 1e-9) + 1e-9, "V >= ‖states‖²"
+            return [(float(np.sqrt(max(V, 0.0))), {})]
+
+        return measure
+
+    return Instance(
+        "",
+        start,
+        repeated(advance, (start, start)),
+        spec=spec(f"operators:\n  f: {f.text}", f'x: "{listed(start)}", last: "{listed(start)}"', next),
+        by=by,
+        stepwise=True,
+        size=1e8,  # V is a difference of values of f, and its root known to 1e-4 only
+    )
