@@ -46,6 +46,7 @@ class _PageSection(Section):
 
     doc: Scalar
     source: Scalar
+    options: Mapping | None = None  # what may be left out, with its default
     where: Mapping | None = None
     facts: Mapping | None = None
     example: Scalar | None = None
@@ -88,7 +89,6 @@ class SolverPage(_PageSection):
     title: ClassVar[str] = "solver page"
 
     asks: Mapping | None = None
-    options: Mapping | None = None
     state: Mapping
     next: Mapping
     equation: Mapping | None = None

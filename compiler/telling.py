@@ -140,10 +140,11 @@ def _page(page: library.Page) -> str:
     for name, (parameters, body) in page.formulas.items():
         lines.append(f"  {name}({', '.join(parameters)}) = {to_text(body)}")
     section = page.section
+    solver = isinstance(section, library.SolverPage)
+    for title in ("options", *(("state", "where", "next", "equation") if solver else ())):
+        rows = library.table(getattr(section, title))
+        lines += [f"  {title:9} {name}: {to_text(body)}" for name, body in rows]
     if isinstance(section, library.SolverPage):
-        for title in ("options", "state", "where", "next", "equation"):
-            rows = library.table(getattr(section, title))
-            lines += [f"  {title:9} {name}: {to_text(body)}" for name, body in rows]
         scale = f" against {section.scale.text}" if section.scale else ""
         lines.append(f"  residual  {section.residual.text}{scale}")
     if isinstance(section, library.FunctionPage) and section.needs is not None:

@@ -279,20 +279,25 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     given = [evaluate(argument, names, context) for argument in node.arguments]
     if len(given) > len(found.parameters):
         raise _wrong_count(found, len(given), node.span)
-    bound = dict(zip(found.parameters, given))
+    bound, options = dict(zip(found.parameters, given)), _options(found)
     for key, value in node.keywords:
-        if key not in found.parameters or key in bound:
-            near = suggest(key, found.parameters)
-            fix = f"write `{near}=...`" if near else f"it takes {', '.join(found.parameters) or 'nothing'}"
+        if key not in (*found.parameters, *options) or key in bound:
+            taken = (*found.parameters, *options)
+            near = suggest(key, taken)
+            fix = f"write `{near}=...`" if near else f"it takes {', '.join(taken) or 'nothing'}"
             raise refuse(
                 WRONG_ARGUMENTS, f"`{found.name}` takes no argument `{key}` here", value.span, fix=fix
             )
         bound[key] = evaluate(value, names, context)
-    if len(bound) < len(found.parameters):
-        raise _wrong_count(found, len(bound), node.span)
+    missing = [name for name in found.parameters if name not in bound]
+    if missing:
+        raise _wrong_count(found, len(found.parameters) - len(missing), node.span)
     if found.kind == "solver":
         return Solver(found, tuple(bound[name] for name in found.parameters))
     inner = Environment(bound, Environment(found.shelf))
+    for name, default in options.items():
+        if name not in bound:
+            inner = inner.inner({name: evaluate(default, inner, context)})
     for name, formula in found.where:
         inner = inner.inner({name: evaluate(formula, inner, context)})
     domains.check(found, inner, context, node.span)
@@ -303,6 +308,11 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     if "returns" not in found.formulas:
         return maps.as_map(evaluate(found.formulas["means"][1], inner, context), node.span)
     return Operator(found, inner)
+
+
+def _options(found: library.Page) -> dict[str, syntax.Node]:
+    """What a call may leave out, by name, with its default; a solver's options stand beside its method."""
+    return {} if found.kind == "solver" else dict(library.table(found.section.options))
 
 
 def _wrong_count(found: library.Page, given: int, span: Span) -> Exception:

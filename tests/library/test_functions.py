@@ -211,6 +211,20 @@ def test_precompose_asks_for_orthogonal_rows_of_one_length(
     assert probe.fact("convex") is holds
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_an_input_convex_network_is_convex_whatever_its_weights(seed: int) -> None:
+    """Weights of both signs between the layers and behind them, and layers that are not asleep."""
+    random = np.random.default_rng(seed)
+    W, grown, skip = random.standard_normal((5, 3)), random.standard_normal((4, 5)), np.zeros((4, 3))
+    b, c, weights = random.standard_normal(5), random.uniform(1, 3, 4), random.standard_normal(4)
+    parts = ", ".join(str(part.tolist()) for part in (W, b, grown, skip, c, weights))
+    probe = Probe(library.find("icnn"), f"icnn({parts})")
+    assert probe.fact("convex") is True
+    for x, y in zip(probe.points(40), probe.points(40, seed=1)):
+        middle = (probe("value", x) + probe("value", y)) / 2
+        assert probe("value", (x + y) / 2) <= middle + 1e-9 * (1 + abs(middle))
+
+
 @pytest.mark.parametrize(
     "g", ["sq_l2(b)", "tilt(free(), b)", "weighted_l1(b)", "translate(l1(1), b)", "huber(b)"]
 )

@@ -1,12 +1,15 @@
-"""Every operator's page: linearity, adjoint and facts, against the matrix that it amounts to.
+"""Every linear operator's page: linearity, adjoint and facts, against the matrix that it amounts to.
 
-Those that are not linear are affine: they have the matrix of their linear part.
+Those that are affine have the matrix of their linear part; the others are in test_layers.py.
 """
 
 import networkx
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.linalg
+import scipy.signal
+import scipy.sparse
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
@@ -30,7 +33,14 @@ outputs:
   {outputs}
 """
 G = np.array([[0, 1, 0], [-1, 0, 0.5], [0, 0.2, -2]])
-PAGES = [pytest.param(page, id=page.name) for page in library.pages("operator")]
+AFFINE = ("affine_map", "propagation", "langevin", "convolution_layer")  # for what their examples are made of
+
+
+def is_linear(page: library.Page) -> bool:
+    return "means" in page.formulas or "linear" in page.facts or page.name in AFFINE
+
+
+PAGES = [pytest.param(page, id=page.name) for page in library.pages("operator") if is_linear(page)]
 
 
 class Probe:
@@ -147,13 +157,15 @@ def test_a_step_of_a_nonlinear_map_keeps_its_bound(step: str) -> None:
         ("rk4", 4, G),
         ("implicit_euler", 1, -G),
         ("crank_nicolson", 2, -G),
+        ("exponential_euler", 1, -(G + G.T) / 2),
     ],
 )
 def test_a_time_step_has_its_order(method: str, order: int, matrix: np.ndarray) -> None:
     """The error of one step against the matrix exponential falls like step^(order + 1)."""
     errors = []
+    rest = f", {(G + matrix).tolist()}" if method == "exponential_euler" else ""
     for step in (0.1, 0.05):
-        model = compiled(f"K: {method}({matrix.tolist()}, {step})")
+        model = compiled(f"K: {method}({matrix.tolist()}{rest}, {step})")
         x = np.array([1.0, -2, 0.5])
         errors.append(np.linalg.norm(model.compile(to="oracle").run(x=x)["y"] - expm(step * G) @ x))
     assert 2 ** (order + 0.8) < errors[0] / errors[1] < 2 ** (order + 1.3)
@@ -225,6 +237,46 @@ def test_transforms_are_those_of_numpy() -> None:
     np.testing.assert_allclose(run("upsample(2)"), np.repeat(x, 2))
     np.testing.assert_allclose(run("average_pool(3)"), x.reshape(2, 3).mean(1))
     np.testing.assert_allclose(run("haar()")[:3], (x[::2] + x[1::2]) / np.sqrt(2), atol=1e-12)
+    np.testing.assert_allclose(run("sine_transform()"), scipy.fft.dst(x, 1, norm="ortho"), atol=1e-12)
+    np.testing.assert_allclose(
+        run("hankel([1, 2], [2, 3, 4, 5, 6, 7])"), scipy.linalg.hankel([1, 2], range(2, 8)) @ x
+    )
+    np.testing.assert_allclose(
+        run("zero_filter([3, 2, 1, 0.5])"), np.convolve(x, [0.5, 1, 2, 3], "full")[2:8]
+    )
+    np.testing.assert_allclose(run("interpolation([0.25, 4.5], 6)"), np.interp([0.25, 4.5], np.arange(6), x))
+    rows, columns, values = [0, 0, 1, 1], [5, 0, 2, 2], [2, 3, -1, 4]
+    sparse = scipy.sparse.coo_array((values, (rows, columns)), shape=(3, 6))
+    np.testing.assert_allclose(run(f"sparse_matrix({rows}, {columns}, {values}, 3, 6)"), sparse @ x)
+
+
+def test_a_stencil_is_a_convolution_of_scipys() -> None:
+    picture, stencil = (
+        np.random.default_rng(0).standard_normal((4, 5)),
+        [[-1, -2, 0], [-2, 12.5, -2], [3, -2, -1]],
+    )
+    model = compiled(f"K: compose(stencil2d({stencil}), reshaped(4, 5))", size=20)
+    expected = scipy.signal.correlate2d(picture, stencil, mode="same")
+    np.testing.assert_allclose(model.compile(to="oracle").run(x=picture.ravel())["y"], expected, atol=1e-12)
+
+
+def test_daubechies_details_of_a_line_are_zero() -> None:
+    """Beside the seam of the ring; and h has the roots of 1 + cos that make it so."""
+    details = (
+        compiled("K: daubechies()", size=10).compile(to="oracle").run(x=np.arange(10) * 1.5 + 2)["y"][5:]
+    )
+    np.testing.assert_allclose(details[:-1], 0, atol=1e-12)
+    assert abs(details[-1]) > 1
+
+
+def test_the_laplacian_of_a_graph_is_networkx() -> None:
+    graph = networkx.karate_club_graph()
+    weights = networkx.to_numpy_array(graph).astype(int)
+    x = np.random.default_rng(0).standard_normal(34)
+    model = compiled(f"K: normalized_laplacian({weights.tolist()})", size=34)
+    expected = networkx.normalized_laplacian_matrix(graph).toarray() @ x
+    np.testing.assert_allclose(model.compile(to="oracle").run(x=x)["y"], expected, atol=1e-12)
+    assert bound(model) <= 2
 
 
 def test_a_radon_projection_keeps_the_mass_that_stays_inside() -> None:

@@ -77,11 +77,12 @@ def as_stored(thing: Any, context: Context) -> q.Quantity | None:
 
 
 def entries(context: Context) -> q.Quantity:
-    """The number of entries of the unknown."""
-    if context.domain is None:
+    """The number of entries of what the map is applied to that is asked about: of the unknown, say."""
+    type = context.argument or context.domain
+    if type is None:
         return ANYTHING
     total = q.number(1)
-    for size in context.domain.shape:
+    for size in type.shape:
         total = q.combine("*", total, q.number(size) if isinstance(size, int) else q.atom(str(size)))
     return total
 
@@ -360,8 +361,10 @@ def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
 
 
 def monotonicity(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """The largest m with ⟨A x, x⟩ >= m‖x‖²: the least eigenvalue of the symmetric part of a known matrix."""
+    """A number m with ⟨A x, x⟩ >= m‖x‖²: of a known matrix the least eigenvalue of its symmetric part."""
     map = maps.as_map(thing, span)
+    if isinstance(map, Operator) and "monotonicity" in map.page.facts:
+        return context.fact("monotonicity", map, context, span)
     if not isinstance(map, Matrix) or not isinstance(map.matrix, Table):
         return q.unknown("the monotonicity of this map")
     array = stored(map.matrix, context.scope.precision)
@@ -388,6 +391,7 @@ WORDS: dict[str, Callable[..., Any]] = {
     "sum_of_sizes": tables.sum_of_sizes,
     "dominance": tables.dominance,
     "row_sums": tables.row_sums,
+    "largest_norm": tables.largest_norm,
     "tight": tables.tight,
     "monotone": monotone,
     "monotonicity": monotonicity,

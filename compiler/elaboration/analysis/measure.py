@@ -229,7 +229,9 @@ def _of_multiple(name: str, thing: Scaled, context: Context, span: Span | None) 
     return q.combine("*", factor, inner) if name in ("smoothness", "strong_convexity") else inner
 
 
-_NUMBERS = ("strong_convexity", "smoothness", "displacement", "lipschitz", "smallest_singular")
+_NUMBERS = (
+    "strong_convexity", "smoothness", "displacement", "lipschitz", "smallest_singular", "monotonicity"
+)  # fmt: skip
 
 
 def thing(node: syntax.Node, names: Environment, context: Context) -> Any | None:

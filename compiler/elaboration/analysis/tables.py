@@ -14,6 +14,7 @@ from banach.compiler.elaboration.things import (
     Number,
     Table,
 )
+from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
 from banach.ir.exact import Interval, round_float
 from banach.ir.span import Span
@@ -92,6 +93,16 @@ def row_sums(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     rows = array.reshape(-1, array.shape[-1])
     sums = [sum((abs(Fraction(float(x))) for x in row), Fraction(0)) for row in rows]
     return q.number(max(sums, default=Fraction(0)))
+
+
+def largest_norm(thing: Any, context: Context, span: Span | None) -> q.Quantity:
+    """The largest norm of the matrices on the last two axes of a tensor that is known before the run."""
+    array = entries_stored(thing, context)
+    if array is None or array.ndim < 2:
+        return ANYTHING
+    found = [norms.spectral_norm(matrix) for matrix in array.reshape(-1, *array.shape[-2:])]
+    low, high = (max((getattr(norm, end) for norm in found), default=Fraction(0)) for end in ("lo", "hi"))
+    return q.Quantity(Interval.between(low, high), ["between", str(low), str(high)])
 
 
 def entries_stored(thing: Any, context: Context) -> np.ndarray | None:
