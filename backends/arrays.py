@@ -12,6 +12,7 @@ from banach.backends.base import WRONG_INPUTS
 from banach.ir import array_file, whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.graph import Port
+from banach.ir.pairs import split
 
 UNREADABLE = Code(
     "B704",
@@ -157,11 +158,16 @@ def _shown(array: np.ndarray) -> str:
     if array.size <= 24:
         return np.array2string(array, precision=6, suppress_small=False, threshold=24)
     finite = "" if np.all(np.isfinite(array)) else ", not all finite"
+    if np.iscomplexobj(array):
+        sizes = np.abs(array)
+        return (
+            f"{array.dtype}{list(array.shape)}, of sizes {np.min(sizes):.6g} to {np.max(sizes):.6g}{finite}"
+        )
     return f"{array.dtype}{list(array.shape)}, from {np.min(array):.6g} to {np.max(array):.6g}{finite}"
 
 
 def as_json(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Small outputs whole, larger ones by shape."""
+    """Small outputs whole, larger ones by shape; complex numbers as pairs [re, im]."""
     return {
         name: _plain(array) if array.size <= 1000 else {"dtype": str(array.dtype), "shape": list(array.shape)}
         for name, array in found.items()
@@ -169,7 +175,9 @@ def as_json(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _plain(array: np.ndarray) -> Any:
-    """As JSON has it: NaN and the infinities become texts."""
+    """As JSON has it: NaN and the infinities become texts, complex numbers pairs."""
+    if np.iscomplexobj(array):
+        return _plain(split(array))
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         finite = np.isfinite(array)
         return np.where(finite, array.astype(object), "not finite").tolist()

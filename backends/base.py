@@ -8,6 +8,7 @@ import numpy as np
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.dims import Assumptions, Dim, bind, learn, names
 from banach.ir.graph import Port
+from banach.ir.pairs import ALL_REAL, Pairs, join, split
 from banach.ir.tensor_type import TensorType, numpy_dtype
 
 WRONG_INPUTS = Code(
@@ -51,30 +52,39 @@ Floats become other floats, and integers become floats or other integers; anythi
 class Artifact(ABC):
     """A compiled model. `inputs` are the ports of its graph, `outputs` its names in order.
 
-    `contract` is what their sizes must keep to; None: nothing is known of it.
+    `contract` is what their sizes must keep to; None: nothing is known of it. `pairs` names what is complex
+    to whoever runs the model, and pairs of reals in its graph.
     """
 
     inputs: Sequence[Port]
     outputs: Sequence[str]
     contract: Assumptions | None = None
+    pairs: Pairs = ALL_REAL
 
     @abstractmethod
     def evaluate(self, arguments: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """The outputs for one argument per input, in order."""
+        """The outputs of the graph for one argument per input, in order."""
 
     def run(self, inputs: Mapping[str, object] | None = None, /, **named: object) -> dict[str, np.ndarray]:
         """The outputs by name, for inputs by name: `run(A=A, b=b)`, or `run({"x.tolerance": 1e-4})`.
 
         RunError: the inputs do not fit.
         """
-        given = {**(inputs or {}), **named}
-        return dict(zip(self.outputs, self.evaluate(admit(self.inputs, given, self.contract)), strict=True))
+        arguments = admit(self.inputs, {**(inputs or {}), **named}, self.contract, self.pairs)
+        found = dict(zip(self.outputs, self.evaluate(arguments), strict=True))
+        return {name: join(array) if name in self.pairs.outputs else array for name, array in found.items()}
 
 
 def admit(
-    ports: Sequence[Port], given: Mapping[str, object], contract: Assumptions | None = None
+    ports: Sequence[Port],
+    given: Mapping[str, object],
+    contract: Assumptions | None = None,
+    pairs: Pairs = ALL_REAL,
 ) -> list[np.ndarray]:
-    """One array per port, in the port's dtype and shape, defaults filled in. RunError: they do not fit."""
+    """One array per port, in the port's dtype and shape, defaults filled in; complex numbers become pairs.
+
+    RunError: they do not fit.
+    """
     known = {port.name for port in ports}
     for name in given:
         if name not in known:
@@ -86,7 +96,7 @@ def admit(
     arrays = []
     for port in ports:
         if port.name in given:
-            arrays.append(_admit(port, np.asarray(given[port.name]), sizes))
+            arrays.append(_admit(port, np.asarray(given[port.name]), sizes, port.name in pairs.inputs))
             if contract is not None:
                 _keep(contract, port, sizes)
         elif port.default is not None:
@@ -95,7 +105,7 @@ def admit(
             raise RunError(
                 Diagnostic(
                     WRONG_INPUTS,
-                    f"the input `{port.name}` is missing; it is {port.type}",
+                    f"the input `{port.name}` is missing; it is {_told(port, port.name in pairs.inputs)}",
                     span=port.place,
                     fix=f"add --input {port.name}=FILE",
                 )
@@ -103,16 +113,25 @@ def admit(
     return arrays
 
 
-def _admit(port: Port, array: np.ndarray, sizes: dict[str, int]) -> np.ndarray:
-    dtype = numpy_dtype(port.type.dtype)
+def _told(port: Port, complex: bool) -> str:
+    """The type of an input, as the spec has it."""
+    return f"complex[{', '.join(map(str, port.type.shape[:-1]))}]" if complex else str(port.type)
+
+
+def _admit(port: Port, array: np.ndarray, sizes: dict[str, int], complex: bool = False) -> np.ndarray:
+    if complex and array.dtype.kind in "cfiu":
+        array = split(array)
+    dtype, told = numpy_dtype(port.type.dtype), _told(port, complex)
     if not (array.dtype == dtype or _converts(array.dtype, port.type)):
-        message = f"the input `{port.name}` is {port.type}; it was given {array.dtype}"
-        raise RunError(Diagnostic(WRONG_DTYPE, message, span=port.place, fix=f"give it as {port.type.dtype}"))
+        message = f"the input `{port.name}` is {told}; it was given {array.dtype}"
+        fix = "give it as complex numbers" if complex else f"give it as {port.type.dtype}"
+        raise RunError(Diagnostic(WRONG_DTYPE, message, span=port.place, fix=fix))
     if array.ndim != port.type.rank or not all(
         map(_agrees, port.type.shape, array.shape, [sizes] * array.ndim)
     ):
         bound = "".join(f", with {name} = {value}" for name, value in sizes.items())
-        message = f"the input `{port.name}` is {port.type}; it was given the shape {list(array.shape)}{bound}"
+        given = list(array.shape[:-1] if complex else array.shape)
+        message = f"the input `{port.name}` is {told}; it was given the shape {given}{bound}"
         raise RunError(
             Diagnostic(WRONG_SHAPE, message, span=port.place, fix="give an array of the declared shape")
         )

@@ -7,17 +7,19 @@ from pathlib import Path
 
 from banach.compiler.elaboration import nested, training
 from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.complexes import carrier, is_complex, opened
 from banach.compiler.elaboration.declarations import BAD_TYPE, LANES, size, type_formula, type_of
 from banach.compiler.elaboration.included import Requirement, requirements
 from banach.compiler.elaboration.problem import UNKNOWN_NAME
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.sections import Sections, Stage, Weights
-from banach.compiler.elaboration.things import Environment, Extent, Number, Tensor
+from banach.compiler.elaboration.things import Complex, Environment, Extent, Number, Tensor
 from banach.compiler.spec import Spec
 from banach.compiler.text.source import Mapping, Node, Scalar
 from banach.ir.diagnostic import Diagnostic
 from banach.ir.dims import Size, assume, named
 from banach.ir.graph import Graph, Value, prune
+from banach.ir.pairs import ALL_REAL, Pairs
 from banach.ir.quantised import Quantised
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
@@ -28,7 +30,8 @@ PRECISIONS = ("float32", "float64")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Elaborated:
-    """The graph of a spec and its claims. `lanes` tells whether a batch axis was added.
+    """The graph of a spec and its claims. `lanes` tells whether a batch axis was added, `pairs` what is
+    complex.
 
     `trainable` are the parameters that may change, with their places; `task` is what `train:` says.
     """
@@ -43,6 +46,7 @@ class Elaborated:
     required: tuple[Requirement, ...] = ()
     trainable: Table[str, Span] = field(default_factory=dict)
     task: training.Task | None = None
+    pairs: Pairs = ALL_REAL
 
     @property
     def quantised(self) -> Table[str, Quantised]:
@@ -72,6 +76,7 @@ class _Elaborator:
         )
         self.names = self.sections.names
         self.lanes: list[bool] = []
+        self.complex: list[str] = []  # inputs that are complex numbers
         self.marks: dict[str, bool] = {}  # whether an input has a leading batch
         train, whole, attempt = spec.head.train, self.sections.whole, self.sections.attempt
         self.sections.seed = attempt(lambda: training.seed_of(train), None, whole) or 0
@@ -90,7 +95,7 @@ class _Elaborator:
         sections.iterations()
         for key in (*(key for key, _ in self.spec.head.scan or ()), *(s.key for s in self.spec.solves)):
             self.names.find(key.text)
-        outputs = self._outputs(self.spec.head.outputs)
+        outputs, complex = self._outputs(self.spec.head.outputs)
         sections.check_names()
         task = self._task()
         sections.check()
@@ -100,7 +105,8 @@ class _Elaborator:
             graph, _ = vectorise(graph, marks, self._lane())
         required = *requirements(self.spec), *self.context.required
         made = self.precision, any(self.lanes), self.names, self.scope, required, sections.trainable, task
-        return Elaborated(self.spec, graph, (*sections.claims, *self.context.claims), *made)
+        pairs = Pairs(frozenset(self.complex), frozenset(complex))
+        return Elaborated(self.spec, graph, (*sections.claims, *self.context.claims), *made, pairs)
 
     def _sizes(self, section: Mapping | None) -> None:
         bounds: dict[str, tuple[int, int]] = {}
@@ -119,14 +125,17 @@ class _Elaborator:
             self.sections.claim_name(key)
             self.sections.attempt(lambda key=key, node=node: self._input(key, node), key.text, key.span)
 
-    def _input(self, key: Scalar, node: Node) -> Tensor:
+    def _input(self, key: Scalar, node: Node) -> Tensor | Complex:
         type, lanes = type_of(type_formula(node), self.names, self.context)
+        if is_complex(type):
+            self.complex.append(key.text)
         return self._declared(key, type, lanes)
 
-    def _declared(self, key: Scalar, type: TensorType, lanes: bool) -> Tensor:
+    def _declared(self, key: Scalar, type: TensorType, lanes: bool) -> Tensor | Complex:
         self.lanes.append(lanes)
         self.marks[key.text] = lanes
-        return Tensor(self.scope.build.input(key.text, type, place=key.span), key.text)
+        value = self.scope.build.input(key.text, carrier(type), place=key.span)
+        return opened(value, type, key.text)
 
     def _data(self, inputs: Mapping | None) -> None:
         """The data of a training: for inputs of the model, or as inputs of the loss alone."""
@@ -156,22 +165,25 @@ class _Elaborator:
         found = self.names.known.get(LANES)
         return int(found.value) if isinstance(found, Number) else named(LANES)
 
-    def _outputs(self, section: Mapping | None) -> dict[str, Value]:
+    def _outputs(self, section: Mapping | None) -> tuple[dict[str, Value], list[str]]:
+        """The outputs of the graph, and those that are complex numbers."""
         sections = self.sections
         outputs: dict[str, Value] = {}
+        complex: list[str] = []
         if section is None and not sections.mistakes:
             fix = "add `outputs: {x: x}`"
             sections.mistakes.append(
                 Diagnostic(UNKNOWN_NAME, "this spec has no outputs", sections.whole, fix=fix)
             )
         for key, node in section or ():
-            value = sections.attempt(lambda node=node: sections.output(node), None, node.span)
-            if value is not None:
-                outputs[key.text] = value
+            found = sections.attempt(lambda node=node: sections.output(node), None, node.span)
+            if found is not None:
+                outputs[key.text], type = found
+                complex += [key.text] if is_complex(type) else []
         for claim in sections.claims:
             if claim.reported:
                 outputs |= {name: tensor.value for name, tensor in claim.reports().items()}
-        return outputs | self.scope.reports
+        return outputs | self.scope.reports, complex
 
 
 def _precision(spec: Spec, mistakes: list[Diagnostic]) -> str:

@@ -53,6 +53,7 @@ class _PageSection(Section):
     domain: Scalar | None = None  # the type of what the example is applied to, real[3] if nothing is said
     within: Scalar | None = None  # where a function has a value: `x > 0`; everywhere if nothing is said
     beyond: Mapping | None = None
+    complex: Scalar | None = None  # `true`: formulas, facts and theorems hold of complex numbers as well
 
 
 class OperatorPage(_PageSection):
@@ -198,6 +199,12 @@ class Page:
     @property
     def doc(self) -> str:
         return self.section.doc.text
+
+    @property
+    def complex(self) -> bool:
+        """Whether the page says that it holds of complex numbers as well as of reals."""
+        told = self.section.complex
+        return told is not None and told.value is True
 
 
 def names(kind: str) -> list[str]:

@@ -26,6 +26,7 @@ from banach.compiler.text import source
 from banach.ir.diagnostic import Code, Diagnostic, SpecError, render, suggest
 from banach.ir.evaluate import evaluate
 from banach.ir.graph import Graph, Port, beside, prune
+from banach.ir.pairs import ALL_REAL, Pairs
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import numpy_dtype
@@ -151,7 +152,7 @@ class Model:
         self._refuse()
         if trainable:
             return self._compile_opened(path, to, options)
-        return _compile(self.graph, self, path, to, options)
+        return _compile(self.graph, self, path, to, options, pairs=self.elaborated.pairs)
 
     @cached_property
     def opened(self) -> Elaborated:
@@ -167,6 +168,7 @@ class Model:
         from banach.backends.fx.run import artifact  # torch takes seconds to import
 
         made = artifact(optimise(self.opened.graph, options, set()).graph, dict.fromkeys(names))
+        made.pairs = self.elaborated.pairs
         if path is not None:
             made.save(path)
         return made
@@ -288,7 +290,8 @@ class Derivative:
         """As `Model.compile`."""
         self.model._refuse()
         # Where weights are inputs, nothing is known of them.
-        return _compile(self.graph, self.model, path, to, options, certified=not self.opened)
+        certified, pairs = not self.opened, self.model.elaborated.pairs.derived
+        return _compile(self.graph, self.model, path, to, options, certified, pairs)
 
     def optimised(self, options: Options = DEFAULT) -> Optimised:
         """As `Model.optimised`."""
@@ -345,16 +348,23 @@ def _optimised(graph: Graph, model: Model, options: Options) -> Optimised:
 
 
 def _compile(
-    graph: Graph, model: Model, path: str | Path | None, to: str, options: Options, certified: bool = True
+    graph: Graph,
+    model: Model,
+    path: str | Path | None,
+    to: str,
+    options: Options,
+    certified: bool = True,
+    pairs: Pairs = ALL_REAL,
 ) -> "Artifact":
     if to == "oracle":
-        return Oracle(graph)  # the meaning itself: nothing stands between it and the spec
+        return Oracle(graph, pairs)  # the meaning itself: nothing stands between it and the spec
     optimised = _optimised(graph, model, options) if certified else optimise(graph, options, set())
     graph = optimised.graph
     if to == "fx":
         from banach.backends.fx.run import artifact  # torch takes seconds to import
 
         made = artifact(graph)
+        made.pairs = pairs
         if path is not None:
             made.save(path)
         return made
@@ -363,10 +373,11 @@ def _compile(
         raise SpecError([Diagnostic(UNKNOWN_BACKEND, f"there is no backend `{to}`", fix=fix)])
     from banach.backends.onnx.lower import lower  # checking needs no onnx
     from banach.backends.onnx.run import OnnxArtifact, save
-    from banach.backends.onnx.seal import seal
+    from banach.backends.onnx.seal import COMPLEX, seal
 
     proto = lower(graph, quantised=model.elaborated.quantised)
     facts = {"banach.spec": model.text, "banach.version": version("banach")}
+    facts |= {COMPLEX: pairs.to_json()} if pairs else {}
     certificates = [optimised.bounded(c) for c in model.report.certificates.values() if certified]
     seal(proto, [{**c.to_json(), "evidence": c.evidence()} for c in certificates], facts)
     if path is not None:
@@ -374,7 +385,7 @@ def _compile(
     return OnnxArtifact(proto)
 
 
-def Oracle(graph: Graph) -> "Artifact":
+def Oracle(graph: Graph, complex: Pairs = ALL_REAL) -> "Artifact":
     """The graph in numpy, as its meaning says."""
     from banach.backends.base import Artifact
 
@@ -382,6 +393,7 @@ def Oracle(graph: Graph) -> "Artifact":
         inputs = graph.inputs
         outputs = graph.output_names
         contract = graph.contract
+        pairs = complex
 
         def evaluate(self, arguments: Sequence[Any]) -> Sequence[Any]:
             return evaluate(graph, arguments)

@@ -202,7 +202,7 @@ def listing(kind: str | None) -> dict[str, list[tuple[str, str]]]:
 
 def _pages(kind: str) -> Iterator[tuple[str, str]]:
     for page in library.pages(kind):
-        yield page.name, page.doc
+        yield page.name, f"{page.doc} (complex too)" if page.complex else page.doc
 
 
 def _theorems() -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ def read(path: Path, columns: tuple[str, ...] = ()) -> np.ndarray:
         raise ValueError("it is closed to you") from None
     except Exception:  # whatever a foreign reader meets in a damaged file; its words are for programmers
         raise ValueError(f"it is damaged, or no {path.suffix.lower()} file") from None
-    if array.dtype.kind not in "fiub" or not array.size:
+    if array.dtype.kind not in "fiubc" or not array.size:
         raise ValueError("it holds no numbers")
     return array
 

@@ -93,7 +93,12 @@ class FxArtifact(Artifact):
             {"name": port.name, "type": str(port.type), "optional": port.default is not None}
             for port in self.inputs
         ]
-        description = {"inputs": ports, "outputs": list(self.outputs)}
+        description: dict[str, Any] = {"inputs": ports, "outputs": list(self.outputs)}
+        if self.pairs:  # pairs of reals for the module, complex numbers for whoever calls `run`
+            description["complex"] = {
+                "inputs": sorted(self.pairs.inputs),
+                "outputs": sorted(self.pairs.outputs),
+            }
         files = {
             "weights.safetensors": save(weights),
             "code.py": code(self.module).encode(),

@@ -12,7 +12,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoP
 from banach.backends.base import Artifact
 from banach.backends.onnx import contract
 from banach.backends.onnx.emit import ELEMENTS
-from banach.ir import whole_file
+from banach.backends.onnx.seal import COMPLEX
+from banach.ir import pairs, whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.dims import Size, named
 from banach.ir.graph import Port
@@ -89,7 +90,9 @@ class OnnxArtifact(Artifact):
         self.metadata: Mapping[str, str] = {entry.key: entry.value for entry in model.metadata_props}
         try:
             self.contract = contract.read(self.metadata)
-        except contract.BadContract as refusal:
+            told = self.metadata.get(COMPLEX)
+            self.pairs = pairs.read(told) if told is not None else pairs.ALL_REAL
+        except (contract.BadContract, ValueError) as refusal:
             raise RunError(Diagnostic(UNREADABLE_FILE, f"the model cannot be read: {refusal}")) from None
         self.inputs = _ports(model.graph, ours=self.contract is not None)
         self.outputs = tuple(value.name for value in model.graph.output)

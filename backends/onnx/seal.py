@@ -10,6 +10,7 @@ from onnx import GraphProto, ModelProto, helper, numpy_helper
 from banach.backends.onnx.contract import SIZES
 
 CERTIFICATE, TEXT, VERSION = "banach.certificate", "banach.spec", "banach.version"
+COMPLEX = "banach.complex"  # the inputs and outputs that are complex numbers, in pairs of reals
 
 
 def seal(model: ModelProto, certificates: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> None:

@@ -5,18 +5,22 @@ becomes an operation of the graph, in the spec's precision.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from banach.compiler.elaboration.complexes import COMPLEX, Reals
+from banach.compiler.elaboration.complexes import apply as apply_complex
 from banach.compiler.elaboration.problem import WRONG_KIND, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.scope import Scope
-from banach.compiler.elaboration.things import Extent, Map, Number, Table, Tensor, Truth, describe
+from banach.compiler.elaboration.things import Complex, Extent, Map, Number, Table, Tensor, Truth, describe
 from banach.compiler.facts import quantity as q
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.dims import bind
 from banach.ir.graph import infer
+from banach.ir.pairs import split
 from banach.ir.primitive import page
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType, TypeMismatch
@@ -62,7 +66,18 @@ def binary(op: str, left: Any, right: Any, scope: Scope, span: Span | None) -> A
 
 def is_tensor(thing: Any) -> bool:
     """Whether a thing has entries: a number, a table, a size, or a tensor of the running program."""
-    return isinstance(thing, Number | Truth | Table | Extent | Tensor)
+    return isinstance(thing, Number | Truth | Table | Extent | Tensor | Complex)
+
+
+def is_real_number(thing: Any) -> bool:
+    """Whether a thing is one real number, known or not."""
+    match thing:
+        case Table(array):
+            return array.ndim == 0
+        case Tensor(value):
+            return not value.type.shape
+        case _:
+            return isinstance(thing, Number | Extent)
 
 
 def is_known(thing: Any) -> bool:
@@ -71,8 +86,11 @@ def is_known(thing: Any) -> bool:
 
 
 def type_of(thing: Any, scope: Scope) -> TensorType:
-    """The type that a tensor has, or would have, in the graph."""
+    """The type that a tensor has, or would have, in the language; the graph carries complex ones by pairs."""
     match thing:
+        case Complex(pairs):
+            inner = type_of(pairs, scope)
+            return TensorType(COMPLEX[inner.dtype], inner.shape[:-1])
         case Tensor(value):
             return value.type
         case Table(array):
@@ -85,6 +103,8 @@ def type_of(thing: Any, scope: Scope) -> TensorType:
 
 def apply(name: str, operands: Sequence[Any], scope: Scope, span: Span | None, **attributes: Any) -> Any:
     """A primitive applied to tensors: at once when all are known, else as an operation of the graph."""
+    if any(isinstance(operand, Complex) for operand in operands):
+        return apply_complex(reals(scope, span), name, operands, attributes, span)
     definition = page(name)
     try:
         if operands and all(map(is_known, operands)):
@@ -105,6 +125,25 @@ def apply(name: str, operands: Sequence[Any], scope: Scope, span: Span | None, *
         raise SpecError([Diagnostic(WRONG_SHAPE, message, span, fix=fix, notes=notes)]) from None
     except ValueError as wrong:
         raise refuse(WRONG_KIND, str(wrong), span, fix="write a value that the operation takes") from None
+
+
+def reals(scope: Scope, span: Span | None) -> Reals:
+    """How operations on complex numbers work out those on their parts."""
+    return Reals(
+        lambda name, operands, **attributes: apply(name, operands, scope, span, **attributes),
+        lambda thing: type_of(thing, scope),
+        lambda matrix: real_matrix(matrix, scope, span),
+    )
+
+
+def real_matrix(matrix: Complex, scope: Scope, span: Span | None) -> Any:
+    """The real matrix [2m, 2n] that carries a complex one, made once where that one is."""
+    pairs = matrix.pairs
+    home = scope.home(pairs.value) if isinstance(pairs, Tensor) else scope.outermost
+    if id(matrix) not in home.matrices:
+        made = replace(reals(home, span).made_matrix(pairs), label=pairs.label)
+        home.matrices[id(matrix)] = (matrix, made)
+    return home.matrices[id(matrix)][1]
 
 
 def _origins(operands: Sequence[Any], scope: Scope) -> Iterator[tuple[Span, str]]:
@@ -133,6 +172,8 @@ def leader_for(operand: Any, leader: TensorType | None) -> TensorType | None:
 def as_array(thing: Any) -> np.ndarray:
     """A known tensor as numpy has it, reals in float64."""
     match thing:
+        case Complex(Table(pairs)):
+            return pairs[..., 0] + 1j * pairs[..., 1]
         case Number(value):
             return np.asarray(float(value))
         case Truth(value):
@@ -141,8 +182,10 @@ def as_array(thing: Any) -> np.ndarray:
             return thing.array
 
 
-def from_array(array: np.ndarray, label: str = "") -> Table:
-    """A table from numpy: reals in float64, integers in int64."""
+def from_array(array: np.ndarray, label: str = "") -> Any:
+    """A table from numpy: reals in float64, integers in int64; of complex numbers one of pairs."""
+    if np.iscomplexobj(array):
+        return Complex(Table(split(array).astype(np.float64), label))
     kind = {"f": np.float64, "i": np.int64, "u": np.int64, "b": np.bool_}[np.asarray(array).dtype.kind]
     return Table(np.asarray(array, kind), label)
 
@@ -244,4 +287,7 @@ def is_matrix(thing: Any) -> bool:
     """Whether a thing is a table or tensor with two axes."""
     if isinstance(thing, Table):
         return thing.array.ndim == 2
+    if isinstance(thing, Complex):
+        pairs = thing.pairs
+        return (pairs.array.ndim if isinstance(pairs, Table) else pairs.value.type.rank) == 3
     return isinstance(thing, Tensor) and thing.value.type.rank == 2

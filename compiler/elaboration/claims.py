@@ -6,12 +6,13 @@ from typing import Any
 
 from banach.compiler import library
 from banach.compiler.elaboration import arithmetic, formulas, updates
+from banach.compiler.elaboration.complexes import admit
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import count, derivative, positive, stop_rule
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.region import Formulas
-from banach.compiler.elaboration.things import Environment, Number, Tensor, describe
+from banach.compiler.elaboration.things import Complex, Environment, Number, Tensor, describe
 from banach.compiler.spec import SOLVE_KEYS, Method, Solve
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse
@@ -95,6 +96,7 @@ def _by_method(
             method.start.span,
             fix="write `start: zeros(n)`, say",
         )
+    admit(page, start, method.start.span)
     context = context.about(arithmetic.type_of(start, context.scope))
     own = {**dict(zip(page.parameters, solver.arguments)), "start": start}
     names = Environment(own, Environment(page.shelf))
@@ -148,7 +150,13 @@ def _options(
             continue
         given[key.text] = value
         places[key.text] = value.span
-        names.known[key.text] = context.evaluate(parse(value), spec, context)
+        thing = names.known[key.text] = context.evaluate(parse(value), spec, context)
+        if isinstance(thing, Complex) and not arithmetic.type_of(thing, context.scope).shape:
+            message = (
+                f"the option `{key.text}` of {page.name} is a real number, and this is {describe(thing)}"
+            )
+            fix = "write its size `abs(z)`, or its real part `real(z)`"
+            raise refuse(WRONG_KIND, message, value.span, fix=fix)
     for name, default in known.items():
         if given[name] is None and isinstance(default, Scalar):
             names.known[name] = context.evaluate(parse(default), names, context)

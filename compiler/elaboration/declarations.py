@@ -4,6 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 from banach.compiler.elaboration import formulas
+from banach.compiler.elaboration.complexes import COMPLEX
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
 from banach.compiler.elaboration.things import Environment, Extent, Number
@@ -18,8 +19,8 @@ from banach.ir.tensor_type import TensorType
 BAD_TYPE = Code(
     "B207",
     "bad-type",
-    """A type is `real[m, n]`, `int[n]`, `bool[n]`, or `real` for one number; sizes are whole numbers, names
-from `sizes:`, or sums, products and quotients of those.
+    """A type is `real[m, n]`, `complex[n]`, `int[n]`, `bool[n]`, or `real` for one number; sizes are
+whole numbers, names from `sizes:`, or sums, products and quotients of those.
 
     wrong    inputs: {A: float[10]}
     right    inputs: {A: "real[10]"}
@@ -34,6 +35,7 @@ LANES = "batch"
 _TYPES = {
     **dict.fromkeys(("float", "float32", "float64", "double", "f32", "f64"), "real"),
     **dict.fromkeys(("integer", "int32", "int64", "long"), "int"),
+    **dict.fromkeys(("complex64", "complex128", "cfloat"), "complex"),
     "boolean": "bool",
 }
 _SIZE = "write a whole number from 1 on, `any`, or `{least: 4, multiple: 2}`"
@@ -78,7 +80,8 @@ def type_formula(node: Node) -> syntax.Node:
 def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[TensorType, bool]:
     """The type that a formula such as real[m, n] names, less a leading `batch`, and whether it had one."""
     base, items = (node.base, node.items) if isinstance(node, syntax.Index) else (node, ())
-    kinds = {"real": context.scope.precision, "int": "int64", "bool": "bool"}
+    precision = context.scope.precision
+    kinds = {"real": precision, "complex": COMPLEX[precision], "int": "int64", "bool": "bool"}
     if not isinstance(base, syntax.Name) or base.id not in kinds:
         raise _no_type(node, base)
     lanes = bool(items) and isinstance(items[0], syntax.Name) and items[0].id == LANES
@@ -99,9 +102,13 @@ def type_of(node: syntax.Node, names: Environment, context: Context) -> tuple[Te
 
 def _no_type(node: syntax.Node, base: syntax.Node) -> SpecError:
     word = base.id if isinstance(base, syntax.Name) else ""
-    near = _TYPES.get(word.lower()) or suggest(word, ("real", "int", "bool"))
+    near = _TYPES.get(word.lower()) or suggest(word, ("real", "complex", "int", "bool"))
     label = f"here it is called `{near}`" if word.lower() in _TYPES else ""
-    fix = f"write `{to_text(node).replace(word, near, 1)}`" if near else "write real[n], int[n] or bool[n]"
+    fix = (
+        f"write `{to_text(node).replace(word, near, 1)}`"
+        if near
+        else "write real[n], complex[n], int[n] or bool[n]"
+    )
     return refuse(BAD_TYPE, f"`{to_text(node)}` is no type", node.span, fix=fix, label=label)
 
 

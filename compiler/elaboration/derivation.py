@@ -4,14 +4,16 @@ Every one of them is again made of the graph's operations, so they nest: in a lo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration.complexes import carried, carrier, is_complex, opened
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.scope import Scope
 from banach.compiler.elaboration.things import (
+    Complex,
     Formula,
     Gradient,
     GradientIn,
@@ -58,23 +60,44 @@ def graph_of(
     map: Map, types: Sequence[TensorType], context: Context, span: Span | None
 ) -> tuple[Graph, list[Value]]:
     """A map as a closed graph over arguments of the given types, and the values that it captures."""
-    inner, value = _inside(map, types, context, span)
+    inner, value, _ = _inside(map, types, context, span)
     return prune(inner.build.finish({"y": value})), _captures(inner)
 
 
-def _at(map: Map, values: Sequence[Value], context: Context, span: Span | None) -> tuple[Graph, list[Value]]:
-    """The graph of a map that is to be differentiated here, and what it captures.
+def result_of(map: Map, types: Sequence[TensorType], context: Context, span: Span | None) -> TensorType:
+    """The type in the language of what a map gives for arguments of the given types."""
+    return _inside(map, types, context, span)[2]
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """Where a map is differentiated: arguments as values of the graph, with their types in the language."""
+
+    values: list[Value]
+    types: list[TensorType]
+
+    @classmethod
+    def at(cls, point: Sequence[Any], scope: Scope, span: Span | None) -> "_Point":
+        values = [scope.value(carried(x), place=span) for x in point]
+        # A bare number is a real of the spec's precision, in both.
+        return cls(values, [arithmetic.type_of(x, scope) for x in point])
+
+
+def _at(
+    map: Map, point: _Point, context: Context, span: Span | None
+) -> tuple[Graph, list[Value], TensorType]:
+    """The graph of a map that is to be differentiated here, what it captures, and the type of its result.
 
     What the solves inside it leave is reported here: the derivative runs them too, and once the model is
     simplified both are one.
     """
-    inner, value = _inside(map, [v.type for v in values], context, span)
+    inner, value, result = _inside(map, point.types, context, span)
     captures = _captures(inner)
     if inner.reports:
-        found = context.scope.build.inline(inner.build.finish(inner.reports), [*values, *captures])
+        found = context.scope.build.inline(inner.build.finish(inner.reports), [*point.values, *captures])
         for name, report in zip(inner.reports, found):
             context.scope.report(name, report)
-    return prune(inner.build.finish({"y": value})), captures
+    return prune(inner.build.finish({"y": value})), captures, result
 
 
 def _trusted(graph: Graph) -> Iterator[str]:
@@ -96,10 +119,10 @@ def _captures(inner: Scope) -> list[Value]:
 
 def _inside(
     map: Map, types: Sequence[TensorType], context: Context, span: Span | None
-) -> tuple[Scope, Value]:
-    """A scope of its own, in which a map is applied to inputs of the given types; and the result."""
+) -> tuple[Scope, Value, TensorType]:
+    """A scope of its own, in which a map is applied to inputs of the given types; the result and its type."""
     inner = context.scope.inner("map")
-    arguments = [Tensor(inner.build.input(f"x.{i}", type)) for i, type in enumerate(types)]
+    arguments = [opened(inner.build.input(f"x.{i}", carrier(type)), type) for i, type in enumerate(types)]
     result = context.apply(map, arguments, context.within(inner), span)
     if not arithmetic.is_tensor(result):
         raise refuse(
@@ -108,53 +131,53 @@ def _inside(
             span,
             fix="let the map return a tensor",
         )
-    return inner, inner.value(result, place=span)
+    return inner, inner.value(carried(result), place=span), arithmetic.type_of(result, inner)
 
 
-def gradient(map: Map, point: Sequence[Any], place: int, context: Context, span: Span | None) -> Tensor:
+def gradient(map: Map, point: Sequence[Any], place: int, context: Context, span: Span | None) -> Any:
     """The gradient of a real-valued map in one of its arguments."""
     return pull_back(map, point, None, context, span)[place]
 
 
 def pull_back(
     map: Map, point: Sequence[Any], cotangent: Any, context: Context, span: Span | None
-) -> list[Tensor]:
+) -> list[Any]:
     """R[map](point, cotangent): a tensor for every argument, zeros for one that is not real.
 
     None is the cotangent 1, for a map to numbers.
     """
     scope = context.scope
-    values = [scope.value(x, place=span) for x in point]
-    graph, captures = _at(map, values, context, span)
+    at = _Point.at(point, scope, span)
+    graph, captures, result = _at(map, at, context, span)
     context.assumed.rely(_trusted(graph))
-    (result,) = graph.output_types
-    if cotangent is None and result.shape:
-        raise refuse(
-            WRONG_KIND,
-            f"a gradient is of a map to numbers; this one gives {result}",
-            span,
-            fix="take the gradient of a number, `sum(F(x))` say",
-        )
-    _differentiable(result, "what the map gives", span)
+    if cotangent is None and (result.shape or is_complex(result)):
+        fix = "take the gradient of a number, `sum(F(x))` say"
+        fix = "take that of a real number, `abs(F(z))**2` say" if is_complex(result) else fix
+        raise refuse(WRONG_KIND, f"a gradient is of a map to numbers; this one gives {result}", span, fix=fix)
+    (type,) = graph.output_types
+    _differentiable(type, "what the map gives", span)
     derivative = _derived(lambda: reverse(graph), span)
-    seed = scope.build.scalar(1, result.dtype)
+    seed = scope.build.scalar(1, type.dtype)
     if cotangent is not None:
         seed = _like(cotangent, result, "the result of the map", context, span)
-    wanted = sum(v.type.is_float for v in values)
+    wanted = sum(v.type.is_float for v in at.values)
     used = _restrict(derivative, wanted)
-    found = iter(scope.build.inline(used, [*values, *captures, seed]))
-    return [Tensor(next(found) if v.type.is_float else scope.build.zeros(v.type)) for v in values]
+    found = iter(scope.build.inline(used, [*at.values, *captures, seed]))
+    return [
+        opened(next(found) if v.type.is_float else scope.build.zeros(v.type), own)
+        for v, own in zip(at.values, at.types)
+    ]
 
 
-def transposed(map: Map, y: Any, type: TensorType, context: Context, span: Span | None) -> Tensor:
+def transposed(map: Map, y: Any, type: TensorType, context: Context, span: Span | None) -> Any:
     """The adjoint of a linear map, by its derivative at 0; where it is not proved linear, that is trusted."""
     graph, _ = graph_of(map, [type], context, span)
     try:
         prove_linear(graph, [i == 0 for i in range(len(graph.inputs))])
     except NotLinear:
         context.assumed.rely(["that the slope at 0 of a map is the map, where its adjoint is taken"])
-    origin = context.scope.build.zeros(type)
-    (back,) = pull_back(map, [Tensor(origin)], y, context, span)
+    origin = opened(context.scope.build.zeros(carrier(type)), type)
+    (back,) = pull_back(map, [origin], y, context, span)
     return back
 
 
@@ -182,35 +205,36 @@ def push_forward(
     place: int | None,
     context: Context,
     span: Span | None,
-) -> Tensor:
+) -> Any:
     """D[map](point; tangents), with a tangent for every argument, or for the one at `place`."""
     scope = context.scope
-    values = [scope.value(x, place=span) for x in point]
-    graph, captures = _at(map, values, context, span)
+    at = _Point.at(point, scope, span)
+    graph, captures, result = _at(map, at, context, span)
     context.assumed.rely(_trusted(graph))
-    moving = range(len(values)) if place is None else (place,)
+    moving = range(len(at.values)) if place is None else (place,)
     for i in moving:
-        _differentiable(values[i].type, "the argument", span)
+        _differentiable(at.values[i].type, "the argument", span)
     _differentiable(graph.output_types[0], "what the map gives", span)
     marks = [i in moving for i in range(len(graph.inputs))]
     derivative = _derived(lambda: forward(graph, marks), span)
-    moves = [
-        _like(tangent, values[i].type, "the point", context, span) for i, tangent in zip(moving, tangents)
-    ]
-    (found,) = scope.build.inline(derivative, [*values, *captures, *moves])
-    return Tensor(found)
+    moves = [_like(tangent, at.types[i], "the point", context, span) for i, tangent in zip(moving, tangents)]
+    (found,) = scope.build.inline(derivative, [*at.values, *captures, *moves])
+    return opened(found, result)
 
 
 def jacobian(map: Map, point: Sequence[Any], place: int, context: Context, span: Span | None) -> Tensor:
     """The Jacobian in one argument, of shape [*result, *argument]."""
     scope = context.scope
-    values = [scope.value(x, place=span) for x in point]
-    graph, captures = _at(map, values, context, span)
+    at = _Point.at(point, scope, span)
+    graph, captures, result = _at(map, at, context, span)
     context.assumed.rely(_trusted(graph))
-    _differentiable(values[place].type, "the argument", span)
+    if is_complex(result) or is_complex(at.types[place]):
+        fix = "use `jvp(F, z)(v)` and `vjp(F, z)(w)`, or a map of real(z) and imag(z)"
+        raise refuse(WRONG_KIND, "the Jacobian of a complex map is no complex matrix", span, fix=fix)
+    _differentiable(at.values[place].type, "the argument", span)
     _differentiable(graph.output_types[0], "what the map gives", span)
     made = _derived(lambda: derivatives.jacobian(graph, "y", graph.inputs[place].name), span)
-    (found,) = scope.build.inline(made, [*values, *captures])
+    (found,) = scope.build.inline(made, [*at.values, *captures])
     return Tensor(found)
 
 
@@ -264,11 +288,15 @@ def _differentiable(type: TensorType, what: str, span: Span | None) -> None:
 
 
 def _like(thing: Any, type: TensorType, what: str, context: Context, span: Span | None) -> Value:
-    """A direction, which has the type of that in which it points."""
-    fraction = isinstance(thing, Number) and thing.value.denominator != 1 and not type.is_float
-    value = context.scope.value(thing, None if fraction else type, span)
-    if value.type != type:
-        message = f"this direction is {value.type}, and {what} is {type}"
+    """A direction, which has the type in the language of that in which it points."""
+    held = carrier(type)
+    if is_complex(type) and not isinstance(thing, Complex):
+        thing = Complex(arithmetic.reals(context.scope, span).pairs(thing))
+    fraction = isinstance(thing, Number) and thing.value.denominator != 1 and not held.is_float
+    value = context.scope.value(carried(thing), None if fraction else held, span)
+    if value.type != held or (isinstance(thing, Complex) and not is_complex(type)):
+        found = arithmetic.type_of(thing, context.scope) if isinstance(thing, Complex) else value.type
+        message = f"this direction is {found}, and {what} is {type}"
         raise refuse(WRONG_KIND, message, span, fix="give both the same shape")
     return value
 

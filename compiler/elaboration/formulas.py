@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler import library
-from banach.compiler.elaboration import arithmetic, domains, indexing, maps
+from banach.compiler.elaboration import arithmetic, complexes, domains, indexing, maps
 from banach.compiler.elaboration.arithmetic import is_map, is_tensor
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
@@ -20,6 +20,7 @@ from banach.compiler.elaboration.problem import (
 )
 from banach.compiler.elaboration.things import (
     Broken,
+    Complex,
     Environment,
     Extent,
     Formula,
@@ -124,7 +125,8 @@ def _name(id: str, span: Span, names: Environment) -> Any:
 
 def _listed(things: tuple[Any, ...]) -> Any:
     """A list of numbers is a vector, a list of vectors a matrix; anything else stays a list."""
-    if things and all(isinstance(thing, Number | Table) for thing in things):
+    complex = [thing for thing in things if isinstance(thing, Complex) and isinstance(thing.pairs, Table)]
+    if things and all(isinstance(thing, Number | Table) or thing in complex for thing in things):
         arrays = [arithmetic.as_array(thing) for thing in things]
         if len({array.shape for array in arrays}) == 1:
             return arithmetic.from_array(np.stack(arrays))
@@ -292,6 +294,8 @@ def instantiate(found: library.Page, node: syntax.Call, names: Environment, cont
     missing = [name for name in found.parameters if name not in bound]
     if missing:
         raise _wrong_count(found, len(found.parameters) - len(missing), node.span)
+    for thing in bound.values():
+        complexes.admit(found, thing, node.span)
     if found.kind == "solver":
         return Solver(found, tuple(bound[name] for name in found.parameters))
     inner = Environment(bound, Environment(found.shelf))

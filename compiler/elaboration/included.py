@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from banach.compiler.elaboration import arithmetic, maps
+from banach.compiler.elaboration.complexes import opened
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import LANES, size, type_formula, type_of
 from banach.compiler.elaboration.files import inside
@@ -25,7 +26,7 @@ from banach.compiler.elaboration.problem import (
     refuse,
 )
 from banach.compiler.elaboration.sections import Sections
-from banach.compiler.elaboration.things import Extent, Included, Map, Number, Several, Tensor, Word
+from banach.compiler.elaboration.things import Extent, Included, Map, Number, Several, Word
 from banach.compiler.elaboration.words.word import Arguments, Keywords, word
 from banach.compiler.spec import Spec, spec
 from banach.compiler.text import source, syntax
@@ -124,7 +125,7 @@ class _Inclusion:
         sections.check_names()
         sections.check()
         self._hand_over(sections, context)
-        found = tuple(Tensor(value) for value in results if value is not None)
+        found = tuple(opened(*result) for result in results if result is not None)
         return found[0] if len(found) == 1 else Several(found)
 
     def _check_precision(self, precision: str, place: Span) -> None:

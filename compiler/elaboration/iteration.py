@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler.elaboration import arithmetic, updates
+from banach.compiler.elaboration.complexes import carrier, opened
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.region import (
@@ -20,7 +21,7 @@ from banach.compiler.elaboration.region import (
     pending,
 )
 from banach.compiler.elaboration.scope import Scope
-from banach.compiler.elaboration.things import Environment, Pending, Tensor, describe
+from banach.compiler.elaboration.things import Complex, Environment, Pending, Tensor, describe
 from banach.compiler.text import syntax
 from banach.ir.graph import Graph, Value
 from banach.ir.span import Span
@@ -62,7 +63,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """What a solve leaves in the graph, and the type of its unknown."""
+    """What a solve leaves in the graph, and the type of its unknown there."""
 
     result: Any
     iterations: Tensor
@@ -72,6 +73,7 @@ class Solved:
     step: Graph
     start: tuple[Value, ...]
     captures: tuple[Value, ...]
+    types: Mapping[str, TensorType]  # of the states, in the language
     rules: tuple[str, ...] = ()  # what it trusts of derivatives
 
 
@@ -79,8 +81,9 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     """Adds the iteration to the context's graph. SpecError: its formulas do not fit together."""
     scope, before = context.scope, len(context.assumed.rules)
     order = _ordered(recipe)
-    start = {name: initial(name, formula, recipe.names, context) for name, formula in order}
-    types = {name: value.type for name, value in start.items()}
+    begun = {name: initial(name, formula, recipe.names, context) for name, formula in order}
+    start = {name: value for name, (value, _) in begun.items()}
+    types = {name: type for name, (_, type) in begun.items()}
     step = _step(recipe, types, context)
     for name, value in step[0].reports.items():  # what solves inside maps leave is carried along
         types[name] = value.type
@@ -100,19 +103,19 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     for name, value in zip(start, found):
         if name in step[0].reports:
             scope.report(name, value)
-    names = _names(recipe, {name: Tensor(v, name) for name, v in zip(start, found)}, context)
+    names = _names(recipe, {name: opened(v, types[name], name) for name, v in zip(start, found)}, context)
     result = context.evaluate(recipe.returns, names, context)
-    unknown = next(iter(types.values()))
+    unknown = carrier(next(iter(types.values())))
     held = tuple(outer for _, outer in captures)
     reports = Tensor(iterations), Tensor(residual), Tensor(status)
     rules = tuple(dict.fromkeys(context.assumed.rules[before:]))
-    return Solved(result, *reports, unknown, closed[0], tuple(start.values()), held, rules)
+    return Solved(result, *reports, unknown, closed[0], tuple(start.values()), held, types, rules)
 
 
 def start_types(recipe: Recipe, context: Context) -> TensorType:
-    """The type of the unknown, before anything is built."""
+    """The type of the unknown in the language, before anything is built."""
     name, formula = _ordered(recipe)[0]
-    return initial(name, formula, recipe.names, context).type
+    return initial(name, formula, recipe.names, context)[1]
 
 
 def _ordered(recipe: Recipe) -> Formulas:
@@ -131,9 +134,7 @@ def _limits(recipe: Recipe, scope: Scope) -> tuple[Value, Value]:
     if recipe.nested:
         tolerance = scope.build.scalar(recipe.tolerance, scope.precision)
         return tolerance, scope.build.scalar(recipe.most, "int64")
-    outer = scope
-    while outer.outer is not None:
-        outer = outer.outer
+    outer = scope.outermost
     real = TensorType(scope.precision)
     default = Constant(np.asarray(float(recipe.tolerance), numpy_dtype(scope.precision)))
     tolerance = outer.build.input(f"{recipe.name}.tolerance", real, default, recipe.place)
@@ -155,8 +156,10 @@ def _step(recipe: Recipe, types: dict[str, TensorType], context: Context) -> Reg
     inner = context.within(scope)
     counter = scope.build.input("k", TensorType("int64"))
     places = _starts(recipe)
-    states = {name: scope.build.input(name, type, place=places[name]) for name, type in types.items()}
-    known: dict[str, Any] = {name: Tensor(value, name) for name, value in states.items()}
+    states = {
+        name: scope.build.input(name, carrier(type), place=places[name]) for name, type in types.items()
+    }
+    known: dict[str, Any] = {name: opened(value, types[name], name) for name, value in states.items()}
     known["k"] = Pending(lambda: Tensor(scope.build.op("cast", counter, dtype=scope.precision)), RuntimeError)
     names = _names(recipe, known, inner)
     formulas = dict(recipe.next)
@@ -180,10 +183,11 @@ def _residual(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
     scope = context.scope.inner(f"{recipe.name}.residual")
     inner = context.within(scope)
     places = _starts(recipe)
-    old = {name: scope.build.input(name, type, place=places.get(name)) for name, type in types.items()}
-    new = {name: scope.build.input(f"{name}'", type) for name, type in types.items()}
-    known: dict[str, Any] = {name: Tensor(value, name) for name, value in old.items()}
-    known |= {f"{name}'": Tensor(value) for name, value in new.items()}
+    held = {name: carrier(type) for name, type in types.items()}
+    old = {name: scope.build.input(name, type, place=places.get(name)) for name, type in held.items()}
+    new = {name: scope.build.input(f"{name}'", type) for name, type in held.items()}
+    known: dict[str, Any] = {name: opened(value, types[name], name) for name, value in old.items()}
+    known |= {f"{name}'": opened(value, types[name]) for name, value in new.items()}
     names = recipe.stops.inner(known) if recipe.stops else _names(recipe, known, inner)
     size = _number(recipe.size, names, inner)
     scale = _number(recipe.scale, names, inner) if recipe.scale else scope.build.scalar(1, scope.precision)
@@ -192,7 +196,8 @@ def _residual(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
 
 def _number(formula: syntax.Node, names: Environment, context: Context) -> Value:
     thing = context.evaluate(formula, names, context)
-    if not arithmetic.is_tensor(thing) or arithmetic.type_of(thing, context.scope).shape:
+    real = arithmetic.is_tensor(thing) and not isinstance(thing, Complex)
+    if not real or arithmetic.type_of(thing, context.scope).shape:
         raise refuse(
             WRONG_KIND,
             f"a residual is one number, not {describe(thing)}",
@@ -209,8 +214,10 @@ def _equation(recipe: Recipe, types: dict[str, TensorType], context: Context) ->
     scope = context.scope.inner(f"{recipe.name}.equation")
     inner = context.within(scope)
     places = _starts(recipe)
-    solution = {name: scope.build.input(name, types[name], place=places[name]) for name, _ in recipe.equation}
-    known: dict[str, Any] = {name: Tensor(value, name) for name, value in solution.items()}
+    solution = {
+        name: scope.build.input(name, carrier(types[name]), place=places[name]) for name, _ in recipe.equation
+    }
+    known: dict[str, Any] = {name: opened(value, types[name], name) for name, value in solution.items()}
     if recipe.delayed:  # at a fixed point every value in a history is the state itself
         known |= {updates.buffer(name): thing for name, thing in known.items()}
     names = _names(recipe, known, inner)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler.elaboration import arithmetic, derivation, networks, opaque, rule
+from banach.compiler.elaboration import arithmetic, complexes, derivation, networks, opaque, rule
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import (
     TOO_MANY_MAPS,
@@ -18,6 +18,7 @@ from banach.compiler.elaboration.problem import (
 from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import (
     Adjoint,
+    Complex,
     Composed,
     Formula,
     Function,
@@ -103,7 +104,7 @@ def adjoint(thing: Any, span: Span | None) -> Map:
     match map:
         case Identity():
             return map
-        case Scaled(factor, inner):
+        case Scaled(factor, inner) if arithmetic.is_real_number(factor):
             return Scaled(factor, adjoint(inner, span))
         case Total(maps):
             return Total(tuple(adjoint(m, span) for m in maps))
@@ -119,13 +120,16 @@ def adjoint(thing: Any, span: Span | None) -> Map:
             return Adjoint(map)
 
 
-def gradient(map: Map) -> Map:
+def gradient(map: Map, span: Span | None) -> Map:
     """x ↦ ∇f(x); of a sum the sum of gradients, of a multiple the multiple."""
     match map:
         case Total(terms):
-            return Total(tuple(gradient(term) for term in terms))
+            return Total(tuple(gradient(term, span) for term in terms))
+        case Scaled(Complex()):
+            message = "a gradient is of a real function, and this one has a complex factor"
+            raise refuse(WRONG_KIND, message, span, fix="take that of its real part, or of abs(f(x))**2")
         case Scaled(factor, inner):
-            return Scaled(factor, gradient(inner))
+            return Scaled(factor, gradient(inner, span))
         case _:
             return Gradient(map)
 
@@ -255,6 +259,8 @@ def _from_page(
 ) -> Any:
     """One of the formulas of a page, with the page's own arguments and `where` in view."""
     page = map.page
+    for thing in arguments:
+        complexes.admit(page, thing, span)
     if formula not in page.formulas:
         raise refuse(
             WRONG_KIND,
@@ -271,7 +277,16 @@ def _from_page(
 
 def _apply_adjoint(map: Map, y: Any, context: Context, span: Span | None) -> Any:
     if isinstance(map, Matrix):
-        return times(transpose(map.matrix, context, span), y, context, span)
+        turned = transpose(map.matrix, context, span)
+        if isinstance(turned, Complex):  # the Hermitian adjoint
+            turned = Complex(arithmetic.reals(context.scope, span).conjugate(turned.pairs))
+        return times(turned, y, context, span)
+    if isinstance(map, Scaled):  # by a complex number, or entry by entry: (D A)* y = A* (conj(D) y)
+        factor = map.factor
+        if isinstance(factor, Complex):
+            factor = Complex(arithmetic.reals(context.scope, span).conjugate(factor.pairs))
+        scaled = arithmetic.binary("*", factor, y, context.scope, span)
+        return apply(adjoint(map.map, span), [scaled], context, span)
     if isinstance(map, Operator) and "adjoint" in map.page.formulas:
         return _from_page(map, "adjoint", [y], context, span)
     if context.domain is None:

@@ -9,7 +9,7 @@ import numpy as np
 from banach.compiler.elaboration import arithmetic, files, initial
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_SHAPE, refuse
-from banach.compiler.elaboration.things import Environment, Number, Several, Table, describe
+from banach.compiler.elaboration.things import Complex, Environment, Number, Several, Table, describe
 from banach.compiler.elaboration.words import vocabulary
 from banach.compiler.spec import Parameter
 from banach.compiler.text import syntax
@@ -54,6 +54,8 @@ def parameter(
     else:
         thing = _MAKERS[given[0]](section, names, context, folder)
     if section.type is not None:
+        if _is_complex(section.type) and not isinstance(thing, Complex) and arithmetic.is_known(thing):
+            thing = arithmetic.from_array(arithmetic.as_array(thing).astype(complex))
         _check_type(key, thing, section.type, names, context)
     return _rounded(key, thing, context, node.span)
 
@@ -79,6 +81,8 @@ def _rounded(key: Scalar, thing: Any, context: Context, span: Span) -> Any:
                 message = f"`{key.text}` holds a number that is too large for {context.scope.precision}"
                 raise refuse(files.NOT_FINITE, message, span, fix="write `precision: float64`, or scale it")
         return Table(files.finite(array, f"`{key.text}`", span), key.text)
+    if isinstance(thing, Complex) and isinstance(thing.pairs, Table):
+        return Complex(_rounded(key, thing.pairs, context, span))
     if isinstance(thing, Several):
         arrays = [arithmetic.as_array(item) for item in thing.items if arithmetic.is_known(item)]
         if len(arrays) == len(thing.items) and len({a.shape for a in arrays}) == 1:
@@ -157,7 +161,16 @@ def _init(section: Parameter, names: Environment, context: Context, run: int, co
         raise refuse(WRONG_ARGUMENTS, "a seed is a whole number from 0 on", place, fix="write `seed: 7`, say")
     # Philox's key has two halves; copies are an odd multiple apart, so that none meets a neighbouring seed's.
     key = (seed + copy * _APART) % 2**64 + (run << 64)
-    return Table(initial.draw(word.id, [float(n.value) for n in numbers], shape, key, section.init.span))
+    complex = _is_complex(section.type)
+    parts = (*shape, 2) if complex else shape  # real and imaginary parts, each by itself
+    drawn = Table(initial.draw(word.id, [float(n.value) for n in numbers], parts, key, section.init.span))
+    return Complex(drawn) if complex else drawn
+
+
+def _is_complex(type: Scalar) -> bool:
+    node = parse(type)
+    base = node.base if isinstance(node, syntax.Index) else node
+    return base == syntax.Name("complex", base.span)
 
 
 def _shape(type: Scalar, names: Environment, context: Context) -> tuple[int, ...]:
@@ -174,6 +187,9 @@ def _shape(type: Scalar, names: Environment, context: Context) -> tuple[int, ...
 def _check_type(key: Scalar, thing: Any, type: Scalar, names: Environment, context: Context) -> None:
     wanted = _shape(type, names, context)
     actual = arithmetic.type_of(thing, context.scope).shape
+    if isinstance(thing, Complex) and not _is_complex(type):
+        message = f"`{key.text}` is declared {type.text}, and its value is {describe(thing)}"
+        raise refuse(WRONG_SHAPE, message, type.span, fix="write `complex` for `real` in the type")
     if actual != wanted:
         message = f"`{key.text}` is declared {type.text}, and its value has the shape {list(actual)}"
         label = f"that is {list(wanted)}"

@@ -5,6 +5,7 @@ from typing import Any
 from banach.compiler import library
 from banach.compiler.elaboration import arithmetic, updates
 from banach.compiler.elaboration import formulas as meanings
+from banach.compiler.elaboration.complexes import carried, opened
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, refuse
 from banach.compiler.elaboration.region import captures_of, close, fitted, initial, pending
@@ -24,10 +25,14 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
     SpecError: its formulas do not fit together.
     """
     scope, name = context.scope, key.text
-    sequences = {n: _sequence(n, node, names, context) for n, node in library.table(section.over)}
+    types: dict[str, TensorType] = {}  # in the language, of states and of entries of sequences
+    sequences: dict[str, Value] = {}
+    for n, node in library.table(section.over):
+        sequences[n], types[n] = _sequence(n, node, names, context)
     length = _length(key, section, sequences, names, context)
     counter = scope.build.op("count", size=length, dtype=scope.precision)
     rows = {**sequences, "k": counter}
+    types["k"] = _entry(counter.type)
     returns = (
         parse(section.returns) if section.returns else syntax.Name(section.state.items[0][0].text, key.span)
     )
@@ -37,13 +42,15 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
         library.table(section.state), section.next, library.table(section.where), names, context, also
     )
     (returns, *formulas), states = told.also, told.state
-    start = {n: initial(n, formula, names, context) for n, formula in states}
+    start: dict[str, Value] = {}
+    for n, formula in states:
+        start[n], types[n] = initial(n, formula, names, context)
     inner = scope.inner(f"{name}.step")
     within = context.within(inner)
     places = {n: formula.span for n, formula in states}
     own = {n: inner.build.input(n, value.type, place=places[n]) for n, value in start.items()}
-    entry = {n: inner.build.input(n, _entry(value)) for n, value in rows.items()}
-    known: dict[str, Any] = {n: Tensor(value, n) for n, value in (own | entry).items()}
+    entry = {n: inner.build.input(n, _entry(value.type)) for n, value in rows.items()}
+    known: dict[str, Any] = {n: opened(value, types[n], n) for n, value in (own | entry).items()}
     local = names.inner(known)
     for n, formula in told.where:
         local.known[n] = pending(n, formula, local, within)
@@ -51,10 +58,11 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
         parts = (local, within, told.where, told.periods.get(n), entry["k"])
         local.known[f"{n}'"] = updates.new_value(n, formula, *parts)
     outputs = {
-        n: fitted(n, local.find(f"{n}'"), v.type, dict(told.next)[n].span, inner, places[n])
-        for n, v in own.items()
+        n: fitted(n, local.find(f"{n}'"), types[n], dict(told.next)[n].span, inner, places[n]) for n in own
     }
-    given = {n: _given(n, f, local, within) for (n, _), f in zip(gives, formulas)}
+    given, kinds = {}, {}
+    for (n, _), formula in zip(gives, formulas):
+        given[n], kinds[n] = _given(n, formula, local, within)
     for n, value in inner.reports.items():  # what solves inside maps leave: the largest of all steps
         start[n] = scope.build.zeros(value.type)
         own[n] = inner.build.input(n, value.type)
@@ -68,20 +76,25 @@ def scan(key: Scalar, section: Recurrence, names: Environment, context: Context)
         [close(region, captures)],
         key.span,
     )
-    final = {n: Tensor(value, n) for n, value in zip(start, found)}
+    last = dict(zip(start, found))
     for n in inner.reports:
-        scope.report(n, final[n].value)
+        scope.report(n, last[n])
+    final = {n: opened(value, types.get(n, value.type), n) for n, value in last.items()}
     result = context.evaluate(returns, names.inner(final), context)
-    stacks = {f"{name}.{n}": Tensor(value, n) for n, value in zip(given, found[len(start) :])}
+    stacks = {f"{name}.{n}": opened(value, kinds[n], n) for n, value in zip(given, found[len(start) :])}
     return {name: result, **stacks}
 
 
-def _sequence(name: str, formula: syntax.Node, names: Environment, context: Context) -> Value:
+def _sequence(
+    name: str, formula: syntax.Node, names: Environment, context: Context
+) -> tuple[Value, TensorType]:
+    """A sequence, and the type of its entries in the language."""
     thing = context.evaluate(formula, names, context)
     if not arithmetic.is_tensor(thing) or not arithmetic.type_of(thing, context.scope).shape:
         message = f"a scan runs over the first axis of a tensor; `{name}` is {describe(thing)}"
         raise refuse(WRONG_KIND, message, formula.span, fix="give a tensor whose first axis is the steps")
-    return context.scope.value(thing, place=formula.span)
+    value = context.scope.value(carried(thing), place=formula.span)
+    return value, _entry(arithmetic.type_of(thing, context.scope))
 
 
 def _length(
@@ -110,7 +123,8 @@ def _length(
     return lengths.pop()
 
 
-def _given(name: str, formula: syntax.Node, names: Environment, context: Context) -> Value:
+def _given(name: str, formula: syntax.Node, names: Environment, context: Context) -> tuple[Value, TensorType]:
+    """What every step gives, and its type in the language."""
     thing = context.evaluate(formula, names, context)
     if not arithmetic.is_tensor(thing):
         raise refuse(
@@ -119,8 +133,9 @@ def _given(name: str, formula: syntax.Node, names: Environment, context: Context
             formula.span,
             fix="write a formula that gives a tensor",
         )
-    return context.scope.value(thing, place=formula.span)
+    type = arithmetic.type_of(thing, context.scope)
+    return context.scope.value(carried(thing), place=formula.span), type
 
 
-def _entry(value: Value) -> TensorType:
-    return value.type.with_shape(value.type.shape[1:])
+def _entry(type: TensorType) -> TensorType:
+    return type.with_shape(type.shape[1:])

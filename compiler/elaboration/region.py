@@ -4,22 +4,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration.complexes import carried, carrier, is_complex
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import RECURSIVE, WRONG_KIND, WRONG_SHAPE, refuse
 from banach.compiler.elaboration.scope import Scope
-from banach.compiler.elaboration.things import Environment, Pending, describe
+from banach.compiler.elaboration.things import Complex, Environment, Pending, describe
 from banach.compiler.text import syntax
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Builder, Graph, Value, prune
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
+_WHOLE = "write `complex(x)` for a new value that is real"
+
 Formulas = tuple[tuple[str, syntax.Node], ...]
 Region = tuple[Scope, list[Value], dict[str, Value]]  # scope, fixed inputs, outputs
 
 
-def initial(name: str, formula: syntax.Node, names: Environment, context: Context) -> Value:
-    """The value that a state starts from. SpecError: it is no tensor."""
+def initial(
+    name: str, formula: syntax.Node, names: Environment, context: Context
+) -> tuple[Value, TensorType]:
+    """The value that a state starts from, and its type in the language. SpecError: it is no tensor."""
     thing = context.evaluate(formula, names, context)
     if not arithmetic.is_tensor(thing):
         raise refuse(
@@ -28,7 +33,8 @@ def initial(name: str, formula: syntax.Node, names: Environment, context: Contex
             formula.span,
             fix="start from a tensor, `zeros(n)` say",
         )
-    return context.scope.value(thing, place=formula.span)
+    type = arithmetic.type_of(thing, context.scope)
+    return context.scope.value(carried(thing), place=formula.span), type
 
 
 def pending(name: str, formula: syntax.Node, names: Environment, context: Context) -> Pending:
@@ -44,7 +50,7 @@ def pending(name: str, formula: syntax.Node, names: Environment, context: Contex
 def fitted(
     name: str, thing: Any, type: TensorType, span: Span, scope: Scope, start: Span | None = None
 ) -> Value:
-    """A new value, which must have its state's type; `start` is where that comes from."""
+    """A new value, which must have its state's type in the language; `start` is where that comes from."""
     if not arithmetic.is_tensor(thing):
         raise refuse(
             WRONG_KIND,
@@ -52,11 +58,14 @@ def fitted(
             span,
             fix="write a formula that gives a tensor",
         )
-    value = scope.value(thing, type, span)
-    if value.type != type:
-        message = f"`{name}` starts as {type}, and its new value is {value.type}"
+    value = scope.value(carried(thing), carrier(type), span)
+    found = arithmetic.type_of(thing, scope) if isinstance(thing, Complex) else value.type
+    if value.type != carrier(type) or is_complex(found) != is_complex(type):
+        message = f"`{name}` starts as {type}, and its new value is {found}"
         notes = ((start, f"it starts here, as {type}"),) if start else ()
         fix = "give both the same shape and dtype"
+        if is_complex(found) != is_complex(type):
+            fix = "start from complex numbers, `complex(zeros(n))` say" if is_complex(found) else _WHOLE
         raise SpecError([Diagnostic(WRONG_SHAPE, message, span, fix=fix, notes=notes)])
     return value
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration.things import Extent, Number, Table, Tensor, Truth
+from banach.compiler.elaboration.problem import WRONG_KIND, refuse
+from banach.compiler.elaboration.things import Complex, Extent, Number, Table, Tensor, Truth
 from banach.ir.dims import FREE, Assumptions
 from banach.ir.graph import Builder, Value
 from banach.ir.quantised import Quantised
@@ -41,11 +42,17 @@ class Scope:
         )  # derivatives that were held against differences
         self.reports: dict[str, Value] = {}  # of the solves inside maps that were applied here
         self.skipped: set[str] = set()  # those of work that is not done in every step; negative if it was not
+        self.matrices: dict[int, tuple[Any, Any]] = {}  # complex ones of this graph, with their real matrices
         self._made: dict[int, tuple[Any, Value]] = {}  # by identity; the thing itself is kept alive with it
 
     def inner(self, name: str) -> "Scope":
         """The scope of a region inside this one."""
         return Scope(name, self.precision, self)
+
+    @property
+    def outermost(self) -> "Scope":
+        """The scope of the model's own graph."""
+        return self if self.outer is None else self.outer.outermost
 
     def home(self, value: Value) -> "Scope":
         """The scope whose graph a value belongs to: this one, or one around it."""
@@ -75,6 +82,9 @@ class Scope:
                 return self._table(thing, place)
             case Extent(size):
                 return self.build.op("extent", size=size, dtype=dtype, place=place)
+            case Complex():  # who can take its pairs does so by `carried`
+                fix = "take real(z) and imag(z) apart"
+                raise refuse(WRONG_KIND, "complex numbers are not taken here", place, fix=fix)
             case _:
                 raise TypeError(f"{type(thing).__name__} is no tensor")
 

@@ -13,6 +13,7 @@ from banach.compiler.elaboration import arithmetic, claims, guests, training
 from banach.compiler.elaboration.analysis import assumption
 from banach.compiler.elaboration.blocks import Body, read_body
 from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.complexes import carried
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.definitions import free_in, in_order, parses
 from banach.compiler.elaboration.parameters import parameter, trainable
@@ -21,6 +22,7 @@ from banach.compiler.elaboration.quantising import as_stored
 from banach.compiler.elaboration.recurrence import scan
 from banach.compiler.elaboration.things import (
     Broken,
+    Complex,
     Environment,
     Formula,
     Number,
@@ -37,6 +39,7 @@ from banach.compiler.text.source import Node, Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Value
 from banach.ir.span import Span
+from banach.ir.tensor_type import TensorType
 
 Weights = Named[str, np.ndarray]
 Stage = Literal["model", "given", "opened", "task"]
@@ -140,9 +143,12 @@ class Sections:
         thing = parameter(key, node, self.names, self.context, self.context.folder, self.seed, copy)
         if trainable(node) and not self.within:
             self.trainable[key.text] = key.span
-            thing = training.weighted(key, thing, self.weights, self.context)
+            held = training.weighted(key, carried(thing), self.weights, self.context)
             if self.stage in ("opened", "task"):
-                return training.opened(key, thing, self.context)
+                held = training.opened(key, held, self.context)
+            thing = Complex(held) if isinstance(thing, Complex) else held
+            if self.stage in ("opened", "task"):
+                return thing
         if self.stage != "given":
             thing = as_stored(key, node, thing, self.context)
         return self._parameter_within(key, thing) if self.within else thing
@@ -151,7 +157,9 @@ class Sections:
         """A parameter of an included spec, which is named after it."""
         if isinstance(thing, Table):
             thing = replace(thing, label=f"{self.within}.{key.text}")
-        if isinstance(thing, Table | Number):
+        if isinstance(thing, Complex):
+            thing = Complex(self._parameter_within(key, thing.pairs))
+        if isinstance(thing, Table | Number | Complex):
             self.kept[key.text] = thing
         return thing
 
@@ -217,8 +225,8 @@ class Sections:
         self.names.known.update(claim.reports(found.key.text))
         return claim.solved.result
 
-    def output(self, node: Node) -> Value:
-        """The value of an output."""
+    def output(self, node: Node) -> tuple[Value, TensorType]:
+        """The value of an output, and its type in the language."""
         if not isinstance(node, Scalar):
             raise refuse(
                 WRONG_KIND,
@@ -234,7 +242,8 @@ class Sections:
                 node.span,
                 fix="name each of them" if isinstance(thing, Several) else "apply the map, or name a tensor",
             )
-        return self.context.scope.value(thing, place=node.span)
+        value = self.context.scope.value(carried(thing), place=node.span)
+        return value, arithmetic.type_of(thing, self.context.scope)
 
     # --- mistakes -----------------------------------------------------------------------------------------
 

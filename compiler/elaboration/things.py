@@ -61,6 +61,13 @@ class Tensor:
     quantity: Quantity | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Complex:
+    """A tensor of complex numbers: `pairs` has (Re, Im) on a last axis of its own."""
+
+    pairs: Table | Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Several:
     """A tuple or a list."""
@@ -302,6 +309,16 @@ class Pending:
             self.running = False
 
 
+def complex_type(shape: tuple[Size, ...]) -> str:
+    """A type of complex numbers, as a spec writes it."""
+    return f"complex[{', '.join(map(str, shape))}]" if shape else "complex"
+
+
+def _told(pair: np.ndarray) -> str:
+    re, im = pair
+    return f"{re:g} {'-' if im < 0 else '+'} {abs(im):g} * i"
+
+
 def describe(thing: Any) -> str:
     """A thing in words, for messages."""
     match thing:
@@ -317,6 +334,10 @@ def describe(thing: Any) -> str:
             return f"the size {size}"
         case Tensor(value):
             return str(value.type)
+        case Complex(Tensor(value)):
+            return complex_type(value.type.shape[:-1])
+        case Complex(Table(array)):
+            return complex_type(array.shape[:-1]) if array.ndim > 1 else f"the complex number {_told(array)}"
         case Several(items):
             return f"{len(items)} things in brackets"
         case Function(page):

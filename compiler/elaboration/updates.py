@@ -15,10 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration.complexes import carried, opened
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, refuse
 from banach.compiler.elaboration.region import Formulas, captures_of, close, fitted, pending
-from banach.compiler.elaboration.things import Environment, Number, Pending, Tensor
+from banach.compiler.elaboration.things import Complex, Environment, Number, Pending, Tensor
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse
 from banach.compiler.text.source import Mapping as Section
@@ -104,12 +106,12 @@ def _held(
     where: Formulas,
     period: syntax.Node,
     k: Value,
-) -> Tensor:
+) -> Tensor | Complex:
     """cond k mod T = 0: the new value, else the old one."""
     scope, build = context.scope, context.scope.build
     held = names.find(name)
-    assert isinstance(held, Tensor)
-    old, every = held.value, _whole(context.evaluate(period, names, context), period.span, "every(10)")
+    type, old = arithmetic.type_of(held, scope), carried(held).value
+    every = _whole(context.evaluate(period, names, context), period.span, "every(10)")
     count = build.op("cast", k, dtype="int64")
     rest_of = build.op("modulo", count, build.scalar(every, "int64"))
     due = build.op("equal", rest_of, build.scalar(0, "int64"))
@@ -118,7 +120,7 @@ def _held(
     local = names.inner({})
     for own, node in where:  # worked out inside the branch, so that it is skipped with it
         local.known[own] = pending(own, node, local, inner)
-    made = fitted(name, context.evaluate(formula, local, inner), old.type, formula.span, work)
+    made = fitted(name, context.evaluate(formula, local, inner), type, formula.span, work)
     none = {own: rest.build.scalar(_NOT_RUN, value.type.dtype) for own, value in work.reports.items()}
     regions = [(work, [], {name: made, **work.reports}), (rest, [], {name: rest.bring(old), **none})]
     captures = captures_of(regions)
@@ -128,7 +130,7 @@ def _held(
     for own, value in zip(work.reports, reports):  # what solves inside maps leave
         scope.report(own, value)
         scope.skipped.add(own)
-    return Tensor(result, name)
+    return opened(result, type, name)
 
 
 def _whole(thing: Any, span: Span, example: str) -> int:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("api", "backends", "compiler", "ir", "specs")
 IR = {
-    0: "span diagnostic shelf dims tensor_type tensor exact elementary array_file whole_file",
+    0: "pairs span diagnostic shelf dims tensor_type tensor exact elementary array_file whole_file",
     1: "primitive graph hoist quantised widen verify text reader rewrite",
     2: "primitives linearity implicit",
     3: "evaluate reverse forward vectorise simplify derivatives linear_map lens optimiser polynomial spaces"

@@ -14,12 +14,14 @@ import numpy as np
 from banach.compiler.elaboration import arithmetic, derivation, maps
 from banach.compiler.elaboration.analysis import tables
 from banach.compiler.elaboration.analysis.forms import is_gram, reflected
+from banach.compiler.elaboration.complexes import carried, carrier
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.opaque import declared
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.scope import Scope, stored
 from banach.compiler.elaboration.things import (
     Adjoint,
+    Complex,
     Composed,
     Extent,
     Gradient,
@@ -76,13 +78,23 @@ def as_stored(thing: Any, context: Context) -> q.Quantity | None:
     return q.Quantity(Interval.between(*ends), ["between", *map(str, ends)])
 
 
+def _size(factor: Any, context: Context) -> q.Quantity:
+    """What is known of the size of a factor, as it is written and as the model holds it."""
+    if isinstance(factor, Complex) and isinstance(factor.pairs, Table) and factor.pairs.array.ndim == 1:
+        held = stored(factor.pairs, context.scope.precision)
+        squares = [sum(Fraction(float(x)) ** 2 for x in pair) for pair in (factor.pairs.array, held)]
+        size = Interval.between(min(squares), max(squares)).sqrt()
+        return q.Quantity(size, ["between", str(size.lo), str(size.hi)])
+    return q.transform("abs", as_stored(factor, context) or ANYTHING)
+
+
 def entries(context: Context) -> q.Quantity:
     """The number of entries of what the map is applied to that is asked about: of the unknown, say."""
     type = context.argument or context.domain
     if type is None:
         return ANYTHING
     total = q.number(1)
-    for size in type.shape:
+    for size in carrier(type).shape:
         total = q.combine("*", total, q.number(size) if isinstance(size, int) else q.atom(str(size)))
     return total
 
@@ -97,13 +109,14 @@ def _by_structure(map: Map, context: Context, span: Span | None) -> q.Quantity:
     match map:
         case Identity():
             return q.number(1)
+        case Matrix(Complex() as matrix):
+            return lipschitz(arithmetic.real_matrix(matrix, context.scope, span), context, span)
         case Matrix(Table() as table):
             return analysis.norm_fact(stored(table, context.scope.precision), table.label)
         case Matrix(Tensor() as tensor):
             return norm_atom(tensor, context.scope)
         case Scaled(factor, inner):
-            size = as_stored(factor, context) or ANYTHING
-            return q.combine("*", q.transform("abs", size), lipschitz(inner, context, span))
+            return q.combine("*", _size(factor, context), lipschitz(inner, context, span))
         case Composed(outer, inner):
             if is_gram(map):
                 return q.combine("**", lipschitz(inner, context, span), q.number(2))
@@ -164,8 +177,7 @@ def _result_of(map: Map, context: Context, span: Span | None) -> TensorType | No
     type = context.argument or context.domain
     if type is None:
         return None
-    graph, _ = derivation.graph_of(map, [type], context, span)
-    return graph.output_types[0]
+    return derivation.result_of(map, [type], context, span)
 
 
 def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
@@ -188,11 +200,12 @@ def _least_by_structure(map: Map, context: Context, span: Span | None) -> q.Quan
     match map:
         case Identity():
             return q.number(1)
+        case Matrix(Complex() as matrix):
+            return smallest_singular(arithmetic.real_matrix(matrix, context.scope, span), context, span)
         case Matrix(Table() as table):
             return analysis.least_fact(stored(table, context.scope.precision), table.label)
         case Scaled(factor, inner):
-            size = as_stored(factor, context) or ANYTHING
-            return q.combine("*", q.transform("abs", size), smallest_singular(inner, context, span))
+            return q.combine("*", _size(factor, context), smallest_singular(inner, context, span))
         case Operator() if "smallest_singular" in map.page.facts:
             return context.fact("smallest_singular", map, context, span)
     return ANYTHING
@@ -208,8 +221,12 @@ def _symmetric_by_structure(map: Map, context: Context, span: Span | None) -> bo
     match map:
         case Identity():
             return True
+        case Matrix(Complex() as matrix):  # of a Hermitian one it is symmetric
+            return symmetric(arithmetic.real_matrix(matrix, context.scope, span), context, span)
         case Matrix(Table(array)):
             return bool(array.shape[0] == array.shape[1] and np.array_equal(array, array.T))
+        case Scaled(factor) if not arithmetic.is_real_number(factor):
+            return None  # its adjoint has the conjugate factor, and scales first
         case Scaled(_, inner) | Adjoint(inner):
             return symmetric(inner, context, span)
         case Total(terms):
@@ -243,6 +260,8 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
             if least.unit != most.unit:
                 least = q.number(0)
             return q.combine("**", tables.hull(least, most), q.number(2))
+        case Matrix(Complex() as matrix):
+            return spectrum(arithmetic.real_matrix(matrix, context.scope, span), context, span)
         case Matrix(Table() as table) if symmetric(map, context, span):
             least, most = norms.spectrum(stored(table, context.scope.precision))
             return analysis.spectrum_fact(stored(table, context.scope.precision), table.label, least, most)
@@ -254,7 +273,7 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
 
 def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quantity:
     """An upper bound of ‖T(start) - start‖, from the interval that holds the entries of T."""
-    map = maps.as_map(thing, span)
+    map, start = maps.as_map(thing, span), carried(start)
     if context.domain is None or not arithmetic.is_known(start) or not arithmetic.as_array(start).size:
         return ANYTHING
     interval = _by_graph(map, context, span).range
@@ -338,6 +357,8 @@ def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
     match map:
         case Identity():
             return True
+        case Matrix(Complex() as matrix):
+            return monotone(arithmetic.real_matrix(matrix, context.scope, span), context, span)
         case Matrix(Table() as table):
             array = stored(table, context.scope.precision)
             if array.shape[0] != array.shape[1]:
@@ -365,6 +386,8 @@ def monotonicity(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     map = maps.as_map(thing, span)
     if isinstance(map, Operator) and "monotonicity" in map.page.facts:
         return context.fact("monotonicity", map, context, span)
+    if isinstance(map, Matrix) and isinstance(map.matrix, Complex):
+        map = Matrix(arithmetic.real_matrix(map.matrix, context.scope, span))
     if not isinstance(map, Matrix) or not isinstance(map.matrix, Table):
         return q.unknown("the monotonicity of this map")
     array = stored(map.matrix, context.scope.precision)

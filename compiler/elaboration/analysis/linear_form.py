@@ -20,6 +20,7 @@ from banach.compiler.elaboration.analysis.coefficient import (
     exactly,
 )
 from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.complexes import carrier
 from banach.compiler.elaboration.region import pending
 from banach.compiler.elaboration.things import (
     Composed,
@@ -165,8 +166,8 @@ class _Reader:
     def _check_types(self, kept: set[str]) -> None:
         """All states are of the unknown's own type: then each letter stands for a block of one size."""
         step, unknown = self.claim.solved.step, self.claim.solved.unknown
-        types = {port.name: port.type for port in step.inputs}
-        if self.claim.context.domain != unknown or any(types.get(name) != unknown for name in kept):
+        types, domain = {port.name: port.type for port in step.inputs}, self.claim.context.domain
+        if (domain is None or carrier(domain) != unknown) or any(types.get(name) != unknown for name in kept):
             raise NotLinear("its states are of different types")
 
     def _functions(self) -> tuple[tuple[Any, ...], tuple[int, ...]]:

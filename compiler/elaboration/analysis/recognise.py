@@ -11,10 +11,12 @@ from itertools import permutations
 
 from banach.compiler import library
 from banach.compiler.elaboration import updates
+from banach.compiler.elaboration.arithmetic import type_of
 from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.complexes import is_complex
 from banach.compiler.elaboration.iteration import Recipe
 from banach.compiler.elaboration.region import Formulas, pending
-from banach.compiler.elaboration.things import Environment, Formula
+from banach.compiler.elaboration.things import Complex, Environment, Formula
 from banach.compiler.elaboration.words.vocabulary import Spoken
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse, to_text
@@ -41,13 +43,19 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
     if not recipe.plain:
         return []
     found = []
+    complex = any(is_complex(type) for type in claim.solved.types.values())
     for match in recognise(recipe):
+        if complex and not match.page.complex:
+            continue
         names = recipe.names.inner({})
         for name, formula in recipe.where:  # as the iteration reads them
             names.known[name] = pending(name, formula, names, context)
         known = {name: context.evaluate(node, names, context) for name, node in match.bindings.items()}
         if any(isinstance(thing, Spoken) for thing in known.values()):
             continue  # a word of the language is applied, and stands for no map by itself
+        numbers = [thing for thing in known.values() if isinstance(thing, Complex)]
+        if not all(type_of(thing, context.scope).shape for thing in numbers):
+            continue  # steps and weights of a page are real numbers
         places = {name: node.span for name, node in match.bindings.items()}
         told = replace(claim, names=Environment(known), places=places, own_stop=not match.same_stop)
         found.append((match.page, told))

@@ -19,9 +19,8 @@ _LEAPS_IN = {"divide": (1,), "modulo": (0, 1), "solve": (0,), "solve_triangular"
 
 def continuous(claim: Claim) -> bool:
     """Whether the returned formula is made of operations that are continuous in the states."""
-    recipe, step = claim.recipe, claim.solved.step
+    recipe, types = claim.recipe, claim.solved.types
     states = tuple(name for name, _ in recipe.state)
-    types = {port.name: port.type for port in step.inputs}
     formula = Formula(recipe.name, states, recipe.returns, recipe.names, recipe.where)
     try:
         graph, _ = derivation.graph_of(formula, [types[name] for name in states], claim.context, None)

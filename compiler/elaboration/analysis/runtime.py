@@ -15,6 +15,7 @@ from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, refuse
 from banach.compiler.elaboration.things import (
     Adjoint,
+    Complex,
     Composed,
     Function,
     Gradient,
@@ -55,6 +56,8 @@ def _at_run_time(map: Map, context: Context, span: Span | None) -> Any:
     """The same where the map is known only at run time: a bound that the graph computes."""
     scope = context.scope
     match map:
+        case Matrix(Complex() as matrix):
+            return norm_bound(arithmetic.real_matrix(matrix, scope, span), context, span)
         case Matrix(Tensor() as matrix):
             return norm_bound(matrix, context, span)
         case Adjoint(inner):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler.elaboration import arithmetic
+from banach.compiler.elaboration.complexes import carried
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.scope import stored
 from banach.compiler.elaboration.things import (
@@ -32,7 +33,8 @@ def hull(low: q.Quantity, high: q.Quantity) -> q.Quantity:
 
 
 def is_zero(thing: Any, context: Context, span: Span | None) -> bool | None:
-    return bool(not np.any(arithmetic.as_array(thing))) if arithmetic.is_known(thing) else None
+    held = carried(thing)
+    return bool(not np.any(arithmetic.as_array(held))) if arithmetic.is_known(held) else None
 
 
 def largest_entry(thing: Any, context: Context, span: Span | None) -> q.Quantity:

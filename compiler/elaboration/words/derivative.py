@@ -65,7 +65,7 @@ def _hvp(arguments: Arguments, keywords: Keywords, context: Context, span: Span)
 
 def _gradient(map: Map, keywords: Keywords, span: Span) -> Map:
     place = _one(map, keywords, span)
-    return maps.gradient(map) if len(arguments_of(map)) == 1 else GradientIn(map, place)
+    return maps.gradient(map, span) if len(arguments_of(map)) == 1 else GradientIn(map, place)
 
 
 def _at(arguments: Arguments, span: Span) -> tuple[Map, tuple[Any, ...]]:

@@ -6,6 +6,7 @@ if negative; without a word it is the last one, or for reductions all of them.
 
 import inspect
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,16 @@ import numpy as np
 from banach.compiler.elaboration import arithmetic
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
-from banach.compiler.elaboration.things import Extent, Number, Several, Table, Tensor, Truth, describe
+from banach.compiler.elaboration.things import (
+    Complex,
+    Extent,
+    Number,
+    Several,
+    Table,
+    Tensor,
+    Truth,
+    describe,
+)
 from banach.compiler.elaboration.words import semirings
 from banach.ir.graph import PRIMITIVES
 from banach.ir.primitive import page
@@ -41,6 +51,11 @@ _DEFAULTS: Mapping[str, Any] = {
     "before": 0,
     "after": 0,
 }
+
+
+# Of complex numbers these keep the length, unless another is named.
+_TRANSFORMS = {"dft": "modes", "dft_adjoint": "size"}
+_FIXED = "give the last axis a number under `sizes:`"
 
 
 @cache
@@ -101,6 +116,8 @@ def speak(
                 span,
                 fix="give it a tensor, a table or a number",
             )
+    if name in _TRANSFORMS and isinstance(arguments[0], Complex):
+        keywords = {_TRANSFORMS[name]: _length(arguments[0], name, context, span), **keywords}
     rank = arithmetic.type_of(arguments[0], context.scope).rank
     over = semirings.algebra(keywords, name, span) if "semiring" in wanted else {}
     rest = [key for key in wanted if key not in semirings.KEYS or not over]
@@ -115,6 +132,15 @@ def speak(
         told = ", ".join(f"{key}={value}" for key, value in attributes.items())
         fix = f"write `{usage(name)}`"
         raise refuse(WRONG_ARGUMENTS, f"`{name}` does not take {told}", span, fix=fix) from wrong
+
+
+def _length(z: Complex, name: str, context: Context, span: Span) -> Any:
+    """The length of the axis that a transform acts on, which is as many modes as it has."""
+    shape = arithmetic.type_of(z, context.scope).shape
+    if not shape or not isinstance(shape[-1], int):
+        told = describe(z)
+        raise refuse(WRONG_KIND, f"`{name}` takes a signal of fixed length, not {told}", span, fix=_FIXED)
+    return Number(Fraction(shape[-1]))
 
 
 def _of_column(

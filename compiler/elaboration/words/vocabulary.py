@@ -15,6 +15,7 @@ from banach.compiler.elaboration.analysis import constants, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
 from banach.compiler.elaboration.things import (
+    Complex,
     Extent,
     Function,
     Map,
@@ -26,13 +27,19 @@ from banach.compiler.elaboration.things import (
     Truth,
     describe,
 )
-from banach.compiler.elaboration.words import composition, declared, derivative, semirings
+from banach.compiler.elaboration.words import complexes, composition, declared, derivative, semirings
 from banach.compiler.elaboration.words.word import FUNCTIONS, Arguments, Keywords, word
 from banach.ir.dims import Size, bind
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
-SHELVES = (composition, declared, derivative, semirings)  # whose words are spoken beside those below
+SHELVES = (
+    complexes,
+    composition,
+    declared,
+    derivative,
+    semirings,
+)  # whose words are spoken beside those below
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +178,10 @@ def _norm(arguments: Arguments, keywords: Keywords, context: Context, span: Span
 
 @word("dot(x, y)", 2, 2)
 def _dot(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    """The inner product: the sum of the products of all entries."""
+    """The inner product: the sum of the products of all entries; of complex ones Re Σ conj(x_j)·y_j."""
     x, y = maps.as_tensors(arguments, span)
+    if isinstance(x, Complex) or isinstance(y, Complex):
+        x, y = map(arithmetic.reals(context.scope, span).pairs, (x, y))
     product = arithmetic.binary("*", x, y, context.scope, span)
     return _reduced("sum", product, {}, context, span)
 

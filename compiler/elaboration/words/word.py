@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from banach.compiler.elaboration.complexes import UNIT
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.things import Identity, Table, Truth
 from banach.ir.span import Span
@@ -31,6 +32,7 @@ class Word:
 FUNCTIONS: dict[str, Word] = {}
 CONSTANTS: dict[str, Any] = {
     "I": Identity(),
+    "i": UNIT,
     "true": Truth(True),
     "false": Truth(False),
     "pi": Table(np.asarray(np.pi)),
