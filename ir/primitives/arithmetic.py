@@ -109,7 +109,8 @@ class Multiply(_Binary):
     lowerings = {"onnx": "Mul", "fx": "mul"}
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return x * y
+        with np.errstate(invalid="ignore", over="ignore"):  # 0 · ∞, and what lies beyond the largest float
+            return x * y
 
     def reverse(self, build: Builder, operands: Values, results: Values, cotangents: Values) -> Cotangents:
         (dz,) = cotangents

@@ -1,4 +1,4 @@
-"""Verdicts at the edge of their theorems, and the traps into which a naive checker falls.
+"""What is not so is not proved, and the traps into which a naive checker falls.
 
 The matrix diag(2, 1) has norm 2 exactly, so L = 4 and mu = 1 are exact, and boundaries can be tried as such.
 """
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import banach
-from banach.compiler.inference.rule import rules
 
 SPEC = """
 banach: 1
@@ -36,52 +35,6 @@ outputs: {{x: x}}
 def verdict(method: str, options: str = "", operators: str = "I1: I") -> str:
     text = SPEC.format(method=method, options=options, operators=operators)
     return banach.loads(text).check().certificates["x"].verdict
-
-
-def proved_by_its_page(method: str, options: str, operators: str) -> bool:
-    """Not by a rule for all iterations of some form, which may reach beyond the page's own theorems."""
-    found = banach.loads(SPEC.format(method=method, options=options, operators=operators)).check()
-    certificate = found.certificates["x"]
-    beyond = {rule.theorem for rule in rules().values()}
-    return certificate.verdict == "proved" and certificate.theorem not in beyond
-
-
-@pytest.mark.parametrize(
-    ("method", "option", "inside", "edge", "edge_is_in", "outside"),
-    [
-        ("fista(f, g)", "step", "0.249", "0.25", True, "0.2501"),
-        ("nesterov(f)", "step", "0.249", "0.25", True, "0.2501"),
-        ("gradient_descent(f)", "step", "0.499", "0.5", False, "0.5001"),
-        ("proximal_gradient(f, g)", "step", "0.499", "0.5", False, "0.5001"),
-        ("proximal_gradient(f, g)", "step", "1e-3", "0", False, "-0.1"),
-        ("davis_yin(g, g, f)", "step", "0.499", "0.5", False, "0.5001"),
-        ("heavy_ball(f)", "step", "0.749", "0.75", False, "0.7501"),
-        ("heavy_ball(f)", "momentum", "0.999", "1", False, "1.001"),
-        ("douglas_rachford(f2, g)", "relaxation", "1.999", "2", False, "2.001"),
-        ("krasnoselskii_mann(T)", "relaxation", "0.999", "1", False, "1.001"),
-        ("richardson(Q, b)", "step", "0.499", "0.5", False, "0.5001"),
-        ("nesterov(f)", "mu", "0.999", "1", True, "1.001"),
-        ("pdhg(g, f2, A)", "tau", "0.499", "0.5", True, "0.5001"),
-        ("condat_vu(f2, g, g, A)", "tau", "0.399", "0.4", False, "0.4001"),
-        ("landweber(A, b)", "step", "0.499", "0.5", False, "0.5001"),
-        ("chebyshev(Q, b)", "low", "0.999", "1", False, "1.001"),
-        ("chebyshev(Q, b)", "high", "4.001", "4", False, "3.999"),
-        ("extragradient(F)", "step", "0.999", "1", False, "1.001"),
-        ("optimistic_gradient(F)", "step", "0.499", "0.5", False, "0.5001"),
-        ("peaceman_rachford(f2, g)", "step", "1e-3", "0", False, "-0.1"),
-        ("admm(f2, g)", "step", "1e-3", "0", False, "-0.1"),
-        ("value_iteration(reward, chance)", "discount", "0.999", "1", False, "1.001"),
-        ("value_iteration(reward, chance)", "discount", "-0.999", "-1", False, "-1.001"),
-    ],
-)
-def test_an_option_inside_on_and_outside_its_boundary(
-    method: str, option: str, inside: str, edge: str, edge_is_in: bool, outside: str
-) -> None:
-    more = "\n    sigma: 0.5" if option == "tau" else ""
-    operators = "f2: sq_l2(b)\n  T(x): turn @ x + b\n  F: affine_map(turn, b)"
-    assert proved_by_its_page(method, f"{option}: {inside}{more}", operators)
-    assert proved_by_its_page(method, f"{option}: {edge}{more}", operators) == edge_is_in
-    assert not proved_by_its_page(method, f"{option}: {outside}{more}", operators)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +87,6 @@ def test_an_option_inside_on_and_outside_its_boundary(
         ("gradient_descent(h)", "h: least_squares(affine_map(A, b), b)", "not known to be linear"),
         ("power_iteration(Q)", "h: I", "no theorem of ours"),
         ("proximal_point(h)", "h: affine([[1, 1], [2, 2]], b)", "dependent rows"),
-        ("proximal_point(h)", "h: simplex(-1)", "an empty set"),
         ("proximal_point(h)", "h: scaled(sq_l2(b), -1)", "a negative multiple"),
         ("proximal_point(h)", "h: conjugate(l1(-1))", "of a function that is not convex"),
         ("proximal_point(h)", "h: moreau_envelope(l1(-1), 1)", "of a function that is not convex"),

@@ -112,17 +112,15 @@ def linear_iteration(draw: Draw) -> Instance:
 
     def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
         norm = _weighing(found)
-        return lambda k, x: [(norm(x - at), {})]
+        return lambda k, away: [(norm(away), {})]
 
-    first = 1 + size_of(start - at)
     return Instance(
         "",
         start,
-        repeated(lambda x: M @ x + c, start),
+        repeated(lambda away: M @ away, start - at),  # from the fixed point, so that nothing cancels
         spec=spec("", f'x: "{listed(start)}"', f'x: "{listed(M)} @ x + {listed(c)}"'),
         by=by,
         stepwise=True,
-        size=first * 1e3,
     )
 
 
