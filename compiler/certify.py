@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from banach.compiler import library
+from banach.compiler.arithmetic import outlasting
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration import guests
@@ -53,6 +54,7 @@ def certify(elaborated: Elaborated) -> tuple[list[Certificate], list[Diagnostic]
     diagnostics: dict[Diagnostic, None] = {}
     for claim in elaborated.claims:
         certificate = replace(_certify(claim, elaborated), inside=claim.recipe.nested)
+        certificate = outlasting(certificate, claim, elaborated.precision)
         known = certificates.get(certificate.solve, certificate)
         certificates[certificate.solve] = _of_both(known, certificate)
         diagnostics.update(dict.fromkeys(remarks(certificate, claim)))
@@ -152,6 +154,9 @@ def _by_page(page: library.Page, claim: Claim, elaborated: Elaborated) -> Certif
 def _attempt(
     theorem: library.Theorem, claim: Claim, names: Environment, elaborated: Elaborated
 ) -> Certificate:
+    if claim.solved.again and theorem.reads("start"):
+        missing = f"`{theorem.name}` speaks of the start, and in mixed precision a solve starts again"
+        return Certificate(verdict=UNKNOWN, missing=missing, **claim.stated)
     local, context = _measured(theorem.where, names, claim), claim.context
     judgements = [measure.judge(node, local, context) for node in theorem.hypotheses]
     hypotheses = [

@@ -11,7 +11,7 @@ from banach.compiler.elaboration.complexes import carrier, is_complex, opened
 from banach.compiler.elaboration.declarations import BAD_TYPE, LANES, size, type_formula, type_of
 from banach.compiler.elaboration.included import Requirement, requirements
 from banach.compiler.elaboration.problem import UNKNOWN_NAME
-from banach.compiler.elaboration.scope import Scope
+from banach.compiler.elaboration.scope import Scope, dtype_of
 from banach.compiler.elaboration.sections import Sections, Stage, Weights
 from banach.compiler.elaboration.things import Complex, Environment, Extent, Number, Tensor
 from banach.compiler.spec import Spec
@@ -25,7 +25,7 @@ from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 from banach.ir.vectorise import vectorise
 
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "float64", "mixed", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +68,9 @@ def elaborate(
 class _Elaborator:
     def __init__(self, spec: Spec, folder: Path | None, weights: Weights | None, stage: Stage):
         mistakes: list[Diagnostic] = []
-        self.spec, self.precision = spec, _precision(spec, mistakes)
-        self.scope = Scope(spec.name, self.precision)
+        precision = _precision(spec, mistakes)
+        self.spec, self.precision = spec, dtype_of(precision)
+        self.scope = Scope(spec.name, self.precision, mixed=precision == "mixed")
         self.context = nested.context(self.scope, folder)
         self.sections = Sections(
             spec, self.context, self.scope.places, weights=weights, stage=stage, mistakes=mistakes

@@ -161,6 +161,11 @@ class Theorem:
     conclusion: ConclusionSection
     source: str
 
+    def reads(self, name: str) -> bool:
+        """Whether a hypothesis, or what one is made of, speaks of a name."""
+        formulas = (*self.hypotheses, *(formula for _, formula in self.where))
+        return any(name in syntax.names(node) for node in formulas)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refutation:

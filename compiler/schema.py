@@ -3,6 +3,7 @@
 from typing import Any
 
 from banach.compiler import library
+from banach.compiler.elaborate import PRECISIONS
 from banach.compiler.expectation import VERDICTS
 from banach.compiler.spec import (
     Block,
@@ -60,7 +61,7 @@ def schema() -> dict[str, Any]:
     head = _section(Head)
     properties = head["properties"]
     properties["banach"] = {"const": 1, "description": _ABOUT["banach"]}
-    properties["precision"] = {"enum": ["float32", "float64"], "description": _ABOUT["precision"]}
+    properties["precision"] = {"enum": list(PRECISIONS), "description": _ABOUT["precision"]}
     whole = {"type": "integer", "minimum": 1}
     known = {"type": "object", "properties": {"least": whole, "multiple": whole}, "minProperties": 1}
     size = {"anyOf": [whole, {"const": "any"}, {**known, "additionalProperties": False}]}

@@ -124,6 +124,7 @@ def _by_method(
         most=most,
         place=method.method.span,
         start=method.start.span,
+        tied=any(theorem.reads("start") for theorem in page.theorems),
         periods=told.periods,
         delayed=told.delayed,
     )

@@ -18,7 +18,13 @@ from banach.ir.graph import Value
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 
-COMPLEX = {"float32": "complex64", "float64": "complex128"}  # the dtype of the language, by that of its parts
+# The dtype of the language, by that of its parts; halves have no such dtype in numpy, and come in as others.
+COMPLEX = {
+    "float32": "complex64",
+    "float64": "complex128",
+    "float16": "complex32",
+    "bfloat16": "bcomplex32",
+}
 _REAL = {name: part for part, name in COMPLEX.items()}
 
 

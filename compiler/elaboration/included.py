@@ -25,6 +25,7 @@ from banach.compiler.elaboration.problem import (
     WRONG_SHAPE,
     refuse,
 )
+from banach.compiler.elaboration.scope import dtype_of
 from banach.compiler.elaboration.sections import Sections
 from banach.compiler.elaboration.things import Extent, Included, Map, Number, Several, Word
 from banach.compiler.elaboration.words.word import Arguments, Keywords, word
@@ -129,7 +130,7 @@ class _Inclusion:
         return found[0] if len(found) == 1 else Several(found)
 
     def _check_precision(self, precision: str, place: Span) -> None:
-        own = self.spec.head.precision.text if self.spec.head.precision else "float32"
+        own = dtype_of(self.spec.head.precision.text if self.spec.head.precision else "float32")
         if own != precision:
             message = f"`{self.spec.name}` is in {own}, and this spec in {precision}"
             raise refuse(WRONG_KIND, message, place, fix=f"write `precision: {own}`, or {precision} there")

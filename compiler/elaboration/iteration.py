@@ -1,13 +1,13 @@
 """A solve becomes a `fix`: its state, step, residual and equation as closed regions of the graph."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, updates
+from banach.compiler.elaboration import arithmetic, refinement, updates
 from banach.compiler.elaboration.complexes import carrier, opened
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
@@ -53,6 +53,7 @@ class Recipe:
     periods: Mapping[str, syntax.Node] = field(default_factory=dict)  # of the states that `every` holds
     delayed: bool = False  # whether it reads histories of its states
     start: Span | None = None  # where a spec says what a page's states start from
+    tied: bool = False  # whether a theorem of its page speaks of the start
     stops: Environment | None = None  # what the residual reads beside the states, if not `names`
 
     @property
@@ -75,6 +76,7 @@ class Solved:
     captures: tuple[Value, ...]
     types: Mapping[str, TensorType]  # of the states, in the language
     rules: tuple[str, ...] = ()  # what it trusts of derivatives
+    again: bool = False  # whether it starts a second time, from where a part in float32 ended
 
 
 def solve(recipe: Recipe, context: Context) -> Solved:
@@ -95,27 +97,69 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     ]
     captures = captures_of(regions)
     closed = [close(region, captures) for region in regions]
+    held = tuple(outer for _, outer in captures)
     tolerance, most = _limits(recipe, scope)
-    given = [tolerance, most, *start.values(), *(outer for _, outer in captures)]
+    coarse = None
+    reals = all(value.type.is_float for value in start.values())
+    if scope.mixed and reals and not step[0].reports and _begins_anywhere(recipe):
+        given = [tolerance, most, *start.values(), *held]
+        coarse = refinement.begin(scope.build, closed, given, len(start), len(recipe.equation))
+        start, most = _again(recipe, types, coarse.solution, context), coarse.most
+    given = [tolerance, most, *start.values(), *held]
     shape = {"states": len(start), "solution": len(recipe.equation) or 1, "lanes": False, "every": 1}
     shape |= recipe.derivative
     *found, iterations, residual, status = scope.build.emit("fix", given, shape, closed, recipe.place)
+    if coarse is not None:
+        iterations = scope.build.op("add", coarse.spent, iterations)
     for name, value in zip(start, found):
         if name in step[0].reports:
             scope.report(name, value)
     names = _names(recipe, {name: opened(v, types[name], name) for name, v in zip(start, found)}, context)
     result = context.evaluate(recipe.returns, names, context)
     unknown = carrier(next(iter(types.values())))
-    held = tuple(outer for _, outer in captures)
     reports = Tensor(iterations), Tensor(residual), Tensor(status)
     rules = tuple(dict.fromkeys(context.assumed.rules[before:]))
-    return Solved(result, *reports, unknown, closed[0], tuple(start.values()), held, types, rules)
+    own, again = tuple(start.values()), coarse is not None
+    return Solved(result, *reports, unknown, closed[0], own, held, types, rules, again)
 
 
 def start_types(recipe: Recipe, context: Context) -> TensorType:
     """The type of the unknown in the language, before anything is built."""
     name, formula = _ordered(recipe)[0]
     return initial(name, formula, recipe.names, context)[1]
+
+
+def _begins_anywhere(recipe: Recipe) -> bool:
+    """Whether the same iteration may start again elsewhere: from the unknown, all its states follow."""
+    told, formulas = [name for name, _ in recipe.equation], (*recipe.next, *recipe.where)
+    if (
+        recipe.nested
+        or recipe.tied
+        or not recipe.plain
+        or not told
+        or recipe.derivative.get("gradient") == "unrolled"
+    ):
+        return False
+    read = {name for _, formula in formulas for name in syntax.names(formula)}
+    if recipe.start is None:  # written out: only the states themselves are known to follow
+        return len(told) == len(recipe.state) and "k" not in read
+    first = dict(recipe.state)[told[0]]
+    anywhere = isinstance(first, syntax.Name) and first.id == "start" and "start" not in read
+    return anywhere and (len(told) == 1 or len(told) == len(recipe.state))
+
+
+def _again(
+    recipe: Recipe, types: Mapping[str, TensorType], solution: Sequence[Value], context: Context
+) -> dict[str, Value]:
+    """The states of an iteration that starts from another value of its unknown."""
+    told = dict(zip((name for name, _ in recipe.equation), solution))
+    first = next(iter(types))
+    names = recipe.names.inner({"start": opened(solution[0], types[first])} if recipe.start else {})
+    formulas = dict(recipe.state)
+    return {
+        name: told[name] if name in told else initial(name, formulas[name], names, context)[0]
+        for name in types
+    }
 
 
 def _ordered(recipe: Recipe) -> Formulas:

@@ -22,9 +22,10 @@ from banach.ir.tensor_type import FLOATS, TensorType, numpy_dtype
 class Scope:
     """A graph under construction, the dtype of its reals, and what it captures from outside."""
 
-    def __init__(self, name: str, precision: str, outer: "Scope | None" = None):
+    def __init__(self, name: str, precision: str, outer: "Scope | None" = None, mixed: bool = False):
         self.build = Builder(name)
         self.precision = precision
+        self.mixed: bool = outer.mixed if outer else mixed  # whether solves begin in float32
         self.outer = outer
         self.contract: Assumptions = outer.contract if outer else FREE  # what is assumed of sizes
         self.captured: dict[tuple[int, int], tuple[Value, Value]] = {}  # outer value -> (outer, inner)
@@ -118,6 +119,11 @@ class Scope:
                 self.labels.setdefault(weight.digest, table.label)
             self._made[id(table)] = (table, self.build.constant(weight, place))
         return self._made[id(table)][1]
+
+
+def dtype_of(precision: str) -> str:
+    """The dtype of reals in a model of this `precision`; a mixed one gives and takes float64."""
+    return "float64" if precision == "mixed" else precision
 
 
 def stored(table: Table, precision: str) -> np.ndarray:
