@@ -10,7 +10,8 @@
 `SpecError` and `RunError` are raised, with diagnostics, for what a person can mend.
 """
 
-from banach.compiler.pipeline import Derivative, Model, Report, load, loads
+from banach.compiler.pipeline import Derivative, Model, load, loads
+from banach.compiler.report import Report
 from banach.ir.diagnostic import RunError, SpecError
 
 __all__ = ["Derivative", "Model", "Report", "RunError", "SpecError", "load", "loads"]

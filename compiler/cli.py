@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from banach.compiler import arguments, systems, telling, writing
 from banach.compiler.arguments import USAGE
-from banach.compiler.pipeline import FINE, NOT_CONVERGED, OURS, WRONG, Model, diagnostic_json, read_weights
+from banach.compiler.pipeline import Model, read_weights
+from banach.compiler.report import FINE, NOT_CONVERGED, OURS, WRONG, diagnostic_json
 from banach.ir import whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from banach.compiler import storing, training
-from banach.compiler.certificate import PROVED, REFUTED, Certificate, tensors_in
+from banach.compiler.certificate import tensors_in
 from banach.compiler.certify import certify, requirements
 from banach.compiler.elaborate import Elaborated, elaborate
 from banach.compiler.elaboration.sections import Weights
@@ -21,9 +21,10 @@ from banach.compiler.elaboration.training import NOTHING_TO_TRAIN
 from banach.compiler.expectation import unmet
 from banach.compiler.optimisation import Options
 from banach.compiler.optimise import DEFAULT, Optimised, optimise
+from banach.compiler.report import Report
 from banach.compiler.spec import spec
 from banach.compiler.text import source
-from banach.ir.diagnostic import Code, Diagnostic, SpecError, render, suggest
+from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.evaluate import evaluate
 from banach.ir.graph import Graph, Port, beside, prune
 from banach.ir.pairs import ALL_REAL, Pairs
@@ -42,59 +43,6 @@ input that is an integer, or through an operation that has none, such as `argmax
 """,
 )
 UNKNOWN_BACKEND = Code("B607", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
-FINE, OURS, WRONG, REFUTATION, OPEN, NOT_CONVERGED = range(6)  # exit codes of the command line
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `check` found: diagnostics, and a certificate for every solve."""
-
-    spec: str
-    diagnostics: tuple[Diagnostic, ...]
-    certificates: Mapping[str, Certificate]
-    texts: Mapping[str, str]
-
-    @property
-    def ok(self) -> bool:
-        return self.exit_code() == FINE
-
-    def exit_code(self, strict: bool = False) -> int:
-        """The exit code of the command line: the gravest thing that was found."""
-        verdicts = [c.verdict for c in self.certificates.values()]
-        errors = [d for d in self.diagnostics if d.severity == "error"]
-        if REFUTED in verdicts:
-            return REFUTATION
-        if any(not d.code.id.startswith("B33") for d in errors):
-            return WRONG
-        return OPEN if errors or (strict and any(v != PROVED for v in verdicts)) else FINE
-
-    def to_json(self) -> dict[str, Any]:
-        """The document of INTERFACE.md."""
-        return {
-            "spec": self.spec,
-            "ok": self.ok,
-            "diagnostics": [diagnostic_json(d) for d in self.diagnostics],
-            "certificates": [c.to_json() for c in self.certificates.values()],
-        }
-
-    def __str__(self) -> str:
-        return render(self.diagnostics, self.texts)
-
-
-def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
-    """A diagnostic as one JSON object."""
-    span = d.span
-    return {
-        "code": d.code.id,
-        "name": d.code.name,
-        "severity": d.severity,
-        "message": d.message,
-        "file": span.file if span else None,
-        "line": span.line if span else None,
-        "column": span.column if span else None,
-        "why": d.why,
-        "fix": d.fix,
-    }
 
 
 class Model:

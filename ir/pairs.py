@@ -37,11 +37,14 @@ def read(text: str) -> Pairs:
     told = json.loads(text)
     if not isinstance(told, dict):
         raise ValueError("no table of names")
-    sides = [told.get(side) for side in ("inputs", "outputs")]
-    if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in sides):
+    return Pairs(_names(told, "inputs"), _names(told, "outputs"))
+
+
+def _names(told: dict, side: str) -> frozenset[str]:
+    names = told.get(side)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("no lists of names")
-    inputs, outputs = sides
-    return Pairs(frozenset(inputs), frozenset(outputs))
+    return frozenset(names)
 
 
 def split(array: np.ndarray) -> np.ndarray:

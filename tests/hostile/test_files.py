@@ -192,12 +192,11 @@ def test_a_weight_that_float32_cannot_hold(refused, beside, banach_command, writ
     "array",
     [
         np.array(["a", "b"]),
-        np.array([1 + 2j]),
         np.zeros((0, 3)),
         np.array([np.datetime64("2020-01-01")]),
         np.zeros(2, "i4,f4"),
     ],
-    ids=["texts", "complex", "empty", "dates", "records"],
+    ids=["texts", "empty", "dates", "records"],
 )
 def test_what_holds_no_numbers(array, refused, beside):
     np.save(beside / "W.npy", array)

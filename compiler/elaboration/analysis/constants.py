@@ -5,7 +5,6 @@ A linear map's Lipschitz constant is its norm. What a page of the library states
 """
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -332,7 +331,7 @@ def _proved_linear(map: Map, context: Context, span: Span | None) -> bool | None
     return True
 
 
-def _unstretched(thing: Any, beside: Any, context: Context, span: Span | None) -> bool | None:
+def unstretched(thing: Any, beside: Any, context: Context, span: Span | None) -> bool | None:
     """Whether what a map gives keeps its shape beside a tensor: no entry of it counts several times."""
     result = _result_of(maps.as_map(thing, span), context, span)
     if result is None or not arithmetic.is_tensor(beside):
@@ -344,78 +343,8 @@ def _unstretched(thing: Any, beside: Any, context: Context, span: Span | None) -
         return None
 
 
-def _like_unknown(thing: Any, context: Context, span: Span | None) -> bool | None:
+def like_unknown(thing: Any, context: Context, span: Span | None) -> bool | None:
     """Whether a tensor has the shape of the unknown; a smaller one is stretched, and its norm grows."""
     if context.domain is None or not arithmetic.is_tensor(thing):
         return None
     return True if arithmetic.type_of(thing, context.scope).shape == context.domain.shape else None
-
-
-def monotone(thing: Any, context: Context, span: Span | None) -> bool | None:
-    """Whether ⟨F(x) - F(y), x - y⟩ >= 0 for all x and y."""
-    map = maps.as_map(thing, span)
-    match map:
-        case Identity():
-            return True
-        case Matrix(Complex() as matrix):
-            return monotone(arithmetic.real_matrix(matrix, context.scope, span), context, span)
-        case Matrix(Table() as table):
-            array = stored(table, context.scope.precision)
-            if array.shape[0] != array.shape[1]:
-                return None
-            # The symmetric part has no negative eigenvalue; that of a skew matrix is zero, exactly.
-            skew = np.array_equal(array, -array.T)
-            return True if skew or norms.logarithmic_norm(-array).hi <= 0 else None
-        case Scaled(factor, inner):
-            size = measured(factor, context)
-            positive = size is not None and q.compare(">=", size, q.number(0)) is True
-            return True if positive and monotone(inner, context, span) else None
-        case Total(terms):
-            return True if all(monotone(term, context, span) for term in terms) else None
-        case Composed() if is_gram(map):
-            return True if linear(map.inner, context, span) else None
-        case Adjoint(inner):
-            return monotone(inner, context, span) if linear(inner, context, span) else None
-        case Gradient(function) | Prox(function):
-            return True if context.fact("convex", function, context, span) is True else None
-    return context.fact("monotone", map, context, span)
-
-
-def monotonicity(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """A number m with ⟨A x, x⟩ >= m‖x‖²: of a known matrix the least eigenvalue of its symmetric part."""
-    map = maps.as_map(thing, span)
-    if isinstance(map, Operator) and "monotonicity" in map.page.facts:
-        return context.fact("monotonicity", map, context, span)
-    if isinstance(map, Matrix) and isinstance(map.matrix, Complex):
-        map = Matrix(arithmetic.real_matrix(map.matrix, context.scope, span))
-    if not isinstance(map, Matrix) or not isinstance(map.matrix, Table):
-        return q.unknown("the monotonicity of this map")
-    array = stored(map.matrix, context.scope.precision)
-    if array.shape[0] != array.shape[1]:
-        return q.unknown("the monotonicity of a map between two spaces")
-    least = -norms.logarithmic_norm(-array)
-    return q.Quantity(least, ["between", str(least.lo), str(least.hi)])
-
-
-WORDS: dict[str, Callable[..., Any]] = {
-    "lipschitz": lipschitz,
-    "norm": lipschitz,
-    "smallest_singular": smallest_singular,
-    "symmetric": symmetric,
-    "spectrum": spectrum,
-    "reach": reach,
-    "rounding": rounding,
-    "linear": linear,
-    "unstretched": _unstretched,
-    "like_unknown": _like_unknown,
-    "is_zero": tables.is_zero,
-    "largest_entry": tables.largest_entry,
-    "entries_of": tables.entries_of,
-    "sum_of_sizes": tables.sum_of_sizes,
-    "dominance": tables.dominance,
-    "row_sums": tables.row_sums,
-    "largest_norm": tables.largest_norm,
-    "tight": tables.tight,
-    "monotone": monotone,
-    "monotonicity": monotonicity,
-}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from banach.compiler.elaboration.analysis import constants, tables
+from banach.compiler.elaboration.analysis import constants, tables, words
 from banach.compiler.elaboration.analysis.assumption import PREDICATES
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
@@ -167,9 +167,9 @@ def _word(
         return constants.at_most(quantity(arguments[0], names, context))
     if word == "between":
         return tables.hull(*(quantity(argument, names, context) for argument in arguments))
-    if word in constants.WORDS:
+    if word in words.WORDS:
         things = [context.evaluate(argument, names, context) for argument in arguments]
-        return constants.WORDS[word](*things, context, span)
+        return words.WORDS[word](*things, context, span)
     things = [
         names.find(a.id) if isinstance(a, syntax.Name) else quantity(a, names, context) for a in arguments
     ]
