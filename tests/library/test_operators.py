@@ -16,7 +16,7 @@ from scipy.linalg import expm
 import banach
 from banach.compiler import library
 from banach.compiler.elaboration import nested
-from banach.compiler.elaboration.analysis import constants
+from banach.compiler.elaboration.analysis import constants, words
 
 SPEC = """
 banach: 1
@@ -78,7 +78,7 @@ class Probe:
 
     def fact(self, word: str):
         scope = nested.context(self.elaborated.scope).about(self.elaborated.graph.inputs[0].type)
-        return constants.WORDS[word](self.map, scope, None)
+        return words.WORDS[word](self.map, scope, None)
 
 
 @pytest.mark.parametrize("page", PAGES)
