@@ -19,7 +19,7 @@ inputs:
   b: real[n]
   w: real[n]
 operators:
-  F(z, b): 0.97 * tanh(z) + b
+  F(z, b): 0.966 * z + 0.01 * tanh(z) + b
 solve:
   z:
     method: picard(F(_, b))

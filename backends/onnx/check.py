@@ -202,7 +202,9 @@ def _infer(model: ModelProto, graph: GraphProto, outer: Types) -> Types:
     bare.graph.output.extend(
         ValueInfoProto(name=value.name, type=kept.get(value.name)) for value in graph.output
     )
-    done = shape_inference.infer_shapes(bare, data_prop=True).graph
+    # Entries of vectors are followed only where one may be a shape: there are as many as a weight is long.
+    measured = any(node.op_type == "Shape" for node in graph.node)
+    done = shape_inference.infer_shapes(bare, data_prop=measured).graph
     types: Types = dict(outer)
     for tensor in model.graph.initializer:
         types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
