@@ -45,6 +45,7 @@ TABLE: list[tuple[str, Any]] = [
     ("A @ x", A @ X),
     ("stack(x, x) @ z[0:2]", np.stack([X, X], -1) @ Z[:2]),
     ("A @ transpose(conj(A))", A @ A.conj().T),
+    ("transpose(A, 1, 0)", A.T),
     ("stack(x, 2 * x) @ A[0:2]", np.stack([X, 2 * X], -1) @ A[:2]),
     ("B @ A", B @ A),
     ("adjoint(A) @ (A @ z)", A.conj().T @ A @ Z),

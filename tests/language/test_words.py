@@ -14,6 +14,8 @@ X = np.array([0.3, -1.2, 2.0])
 TABLE = [
     ("softmax(x)", scipy.special.softmax(X)),
     ("log_sum_exp(x)", scipy.special.logsumexp(X)),
+    ("transpose(reshape(A, 1, 3, 3), 2, 0, 1)", A.reshape(1, 3, 3).transpose(2, 0, 1)),
+    ("transpose(reshape(A, 3, 1, 3), -1, 1, 0)", A.reshape(3, 1, 3).transpose(2, 1, 0)),
     ("cumsum(x)", np.cumsum(X)),
     ("cumsum(A, axis=0)", np.cumsum(A, axis=0)),
     ("cumsum(x, reverse=true)", np.cumsum(X[::-1])[::-1]),
@@ -54,6 +56,14 @@ outputs:
     for backend in ("oracle", "onnx", "fx"):
         found = model.compile(to=backend).run(A=A, x=X)["y"]
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", ["0, 0", "0", "0, 2", "x, 0"])
+def test_an_order_of_axes_has_each_once(order: str) -> None:
+    with pytest.raises(banach.SpecError, match="axis|axes"):
+        banach.loads(
+            f'banach: 1\ninputs: {{A: "real[3, 3]", x: "real[3]"}}\noutputs: {{y: "transpose(A, {order})"}}'
+        ).check()
 
 
 def test_random_numbers_depend_on_their_key_alone() -> None:

@@ -201,10 +201,20 @@ def _min(arguments: Arguments, keywords: Keywords, context: Context, span: Span)
 # --- rearrangements ---------------------------------------------------------------------------------------
 
 
-@word("transpose(A)", 1, 1)
+@word("transpose(A, i, j, ...)", 1, 9)
 def _transpose(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    """The transpose of a matrix."""
-    return maps.transpose(maps.as_tensors(arguments, span)[0], context, span)
+    """The transpose of a matrix, or a tensor with its axes in the order that is given: its axis i comes first."""
+    (tensor,) = maps.as_tensors(arguments[:1], span)
+    order = arguments[1:]
+    if not order:
+        return maps.transpose(tensor, context, span)
+    rank = arithmetic.type_of(tensor, context.scope).rank
+    axes = [_axes(rank, {"axis": axis}, span)[0] for axis in order]
+    if sorted(axes) != list(range(-rank, 0)):
+        message = f"the order of {rank} axes has each of them once, and this one has {len(axes)} places"
+        fix = f"write the numbers from 0 to {rank - 1} in the order that you want"
+        raise refuse(WRONG_ARGUMENTS, message, span, fix=fix)
+    return arithmetic.apply("transpose", [tensor], context.scope, span, permutation=tuple(axes))
 
 
 @word("reshape(x, n, ...)", 1, 8)
