@@ -39,6 +39,7 @@ class Gelu(Sloped):
     Source   hendrycks-gimpel-2016, section 2
     """
 
+    lowerings = {"fx": "gelu"}
     slope = Interval.between("-0.12890415", "1.12890415")
     image = Interval.between("-0.17", math.inf)
 
@@ -75,6 +76,7 @@ class Silu(Sloped):
     Source   elfwing-2018, section 2.1
     """
 
+    lowerings = {"fx": "silu"}
     slope = Interval.between("-0.09983933", "1.09983933")
     image = Interval.between("-0.27846455", math.inf)
 
@@ -103,6 +105,7 @@ class Mish(Sloped):
     Source   misra-2020
     """
 
+    lowerings = {"fx": "mish"}
     slope = Interval.between("-0.113", "1.089")
     image = Interval.between("-0.31", math.inf)
 
