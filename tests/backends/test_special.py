@@ -34,10 +34,11 @@ def test_on_a_fine_grid_and_at_the_ends(name: str, dtype: str) -> None:
     with np.errstate(all="ignore"):
         (expected,) = evaluate(graph, [x])
     close = 2e-15 if dtype == "float64" else 5e-7
+    close = 1e-6 if name == "gelu" and dtype == "float32" else close  # of erf's 2e-7, times |x|/2
     # ONNX Runtime's own exp is that far off in float32.
     steep = 4e-5 if dtype == "float32" and name in ("sinh", "cosh", "expm1") else 0
     for found in (OnnxArtifact(to_onnx(graph)).evaluate([x])[0], to_fx(graph)(torch.tensor(x))[0].numpy()):
-        if name == "gelu":  # ONNX Runtime's is NaN at infinity: not finite either
+        if name == "gelu" and dtype == "float32":  # ONNX Runtime's is NaN at infinity: not finite either
             assert not np.isfinite(found[np.isposinf(x)]).any()
             found = np.where(np.isposinf(x), expected, found)
         np.testing.assert_allclose(found, expected, rtol=max(close, steep), atol=close)

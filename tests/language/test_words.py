@@ -60,7 +60,7 @@ outputs:
 
 @pytest.mark.parametrize("order", ["0, 0", "0", "0, 2", "x, 0"])
 def test_an_order_of_axes_has_each_once(order: str) -> None:
-    with pytest.raises(banach.SpecError, match="axis|axes"):
+    with pytest.raises(banach.SpecError, match=r"axis|axes"):
         banach.loads(
             f'banach: 1\ninputs: {{A: "real[3, 3]", x: "real[3]"}}\noutputs: {{y: "transpose(A, {order})"}}'
         ).check()

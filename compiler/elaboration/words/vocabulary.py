@@ -203,7 +203,7 @@ def _min(arguments: Arguments, keywords: Keywords, context: Context, span: Span)
 
 @word("transpose(A, i, j, ...)", 1, 9)
 def _transpose(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
-    """The transpose of a matrix, or a tensor with its axes in the order that is given: its axis i comes first."""
+    """The transpose of a matrix, or a tensor with its axes in another order: its axis i comes first."""
     (tensor,) = maps.as_tensors(arguments[:1], span)
     order = arguments[1:]
     if not order:
