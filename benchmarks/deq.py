@@ -32,13 +32,13 @@ def compiled(w: np.ndarray, method: str, to: str):
         return banach.load(Path(folder) / "f.yaml").compile(to=to, options=FAST)
 
 
-def torch_picard(w, c, every: int):
+def torch_picard(w, c, every: int, device: str = "cpu"):
     import torch
 
-    transposed, data = torch.from_numpy(w.T.copy()), torch.from_numpy(c)
+    transposed, data = torch.from_numpy(w.T.copy()).to(device), torch.from_numpy(c).to(device)
 
     def run():
-        z = torch.zeros(BATCH, N)
+        z = torch.zeros_like(data)
         for _ in range(200 // every):
             for _ in range(every):
                 old, z = z, torch.tanh(torch.addmm(data, z, transposed))

@@ -113,7 +113,7 @@ def compared(
                 raise RuntimeError(f"{name} made {made} iterations for {iterations}")
             note = "" if iterations is not None else f", {made} iterations"
             found = found[output]
-        found = np.asarray(found, np.float64)
+        found, exact = np.asarray(found, np.float64), np.asarray(exact, np.float64)
         off = np.linalg.norm(found - exact) / np.linalg.norm(exact)
         field.append(Contender(name, run, iterations or 1, f"off by {off:.0e}{note}"))
     return field

@@ -10,20 +10,20 @@ N, WEIGHT, ITERATIONS = 256, 0.1, 100
 STEP = 8**-0.5
 
 
-def torch_run(noisy: np.ndarray, every: int = 10):
+def torch_run(noisy: np.ndarray, every: int = 10, device: str = "cpu"):
     """By hand: forward differences in place, the dual projected onto balls, a look at the residual."""
     import torch
 
-    data = torch.from_numpy(noisy)
+    data = torch.from_numpy(noisy).to(device)
 
     def forward(u):
-        d = torch.zeros(2, N, N)
+        d = torch.zeros(2, N, N, device=device)
         torch.sub(u[1:], u[:-1], out=d[0, :-1])
         torch.sub(u[:, 1:], u[:, :-1], out=d[1, :, :-1])
         return d
 
     def backward(p):
-        v = torch.zeros(N, N)
+        v = torch.zeros(N, N, device=device)
         v[1:] += p[0, :-1]
         v[:-1] -= p[0, :-1]
         v[:, 1:] += p[1, :, :-1]
@@ -31,7 +31,7 @@ def torch_run(noisy: np.ndarray, every: int = 10):
         return v
 
     def run():
-        u, p = data, torch.zeros(2, N, N)
+        u, p = data, torch.zeros(2, N, N, device=device)
         for k in range(ITERATIONS):
             old, before = u, p
             u = (u - STEP * backward(p) + STEP * data) / (1 + STEP)
@@ -41,7 +41,7 @@ def torch_run(noisy: np.ndarray, every: int = 10):
                 moved = torch.linalg.vector_norm(u - old) + torch.linalg.vector_norm(p - before)
                 if not (moved / STEP > 0).item():
                     break
-        return u.numpy()
+        return u.cpu()
 
     return torch.inference_mode()(run)
 

@@ -58,6 +58,25 @@ outputs:
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
+def test_a_large_table_of_one_number_is_known_and_takes_no_room() -> None:
+    text = """
+banach: 1
+inputs: {x: "real[300, 300]"}
+parameters:
+  w: ones(300, 300)
+  scale: sum(w)
+operators:
+  g: l1(scale)
+outputs:
+  y: prox(g, 1)(x) + zeros(300, 300)
+"""
+    compiled = banach.loads(text).compile()
+    x = np.random.default_rng(0).standard_normal((300, 300)).astype(np.float32) * 1e5
+    found = compiled.run(x=x)["y"]
+    np.testing.assert_allclose(found, np.sign(x) * np.maximum(np.abs(x) - 90000, 0), rtol=1e-5, atol=0.02)
+    assert len(compiled.model.SerializeToString()) < 20_000
+
+
 @pytest.mark.parametrize("order", ["0, 0", "0", "0, 2", "x, 0"])
 def test_an_order_of_axes_has_each_once(order: str) -> None:
     with pytest.raises(banach.SpecError, match=r"axis|axes"):

@@ -338,7 +338,7 @@ def _fixed(thing: Any, span: Span) -> int:
 
 def _filled(number: float, arguments: Arguments, context: Context, span: Span) -> Any:
     shape = sizes(arguments, span)
-    if all(isinstance(size, int) for size in shape) and _entries(shape) <= 1 << 16:
+    if all(isinstance(size, int) for size in shape) and _entries(shape) <= 1 << 22:
         return Table(np.full(shape, number))  # type: ignore[arg-type]
     scalar = context.scope.build.scalar(number, context.scope.precision)
     return Tensor(context.scope.build.op("broadcast", scalar, shape=shape, place=span))
