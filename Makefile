@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo data test nightly lint format docs clean
+.PHONY: demo data test nightly bench lint format docs clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py demo-output
@@ -16,6 +16,11 @@ test: $(READY)
 
 nightly: $(READY)
 	$(BIN)/python -m pytest -q -n 2
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
+		-e ".[bench]"
+	$(BIN)/python benchmarks/all.py --threads 2
 
 lint: $(READY)
 	$(BIN)/ruff check .
