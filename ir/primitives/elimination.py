@@ -126,11 +126,37 @@ def eliminate(a: Value, b: Value) -> Value:
         row = matmul(inner.op("reshape", h, shape=(*leading, 1, n)), work)
         row = row / inner.op("take", row, k, axis=-1)
         turn = inner.op("select", chosen, inner.scalar(_HAD, WIDE), turn)
-        return [work - (column - h) * row, turn], h
+        return [inner.op("select", chosen, row, work - column * row), turn], h
 
     (work, _), choices = repeat([work, turn], [places], range(n), step, n <= UNROLLED)
     order = build.op("reshape", first_axis_to(choices, -3), shape=(*leading, n, n))
     return matmul(order, build.op("slice", work, axis=-1, start=n, stop=n + m))
+
+
+def eliminate_positive(a: Value, b: Value) -> Value:
+    """A⁻¹B by Gauss-Jordan elimination, for A positive definite, which asks for no pivoting.
+
+    Where a pivot is not positive, the result is NaN.
+    """
+    build, n, m = a.builder, a.type.shape[-1], b.type.shape[-1]
+    assert isinstance(n, int), "the page asks for a fixed size"
+    work = build.op("concatenate", *stretched([a, b]), axis=-1)
+    leading = work.type.shape[:-2]
+    diagonal = build.constant(np.eye(n, dtype=bool))
+
+    def step(states: Sequence[Value], k: Value, captures: Sequence[Value]) -> tuple[Sequence[Value], Value]:
+        (work,), (diagonal,) = states, captures
+        inner = work.builder
+        column, row = inner.op("take", work, k, axis=-1), inner.op("take", work, k, axis=-2)
+        pivot = inner.op("take", row, k, axis=-1)
+        row = row / pivot
+        return [inner.op("select", inner.op("take", diagonal, k, axis=-1), row, work - column * row)], pivot
+
+    (work,), pivots = repeat([work], [diagonal], range(n), step, n <= UNROLLED)
+    least = build.op("reduce_min", pivots, axes=(-work.type.rank - 1,))
+    found = build.op("slice", work, axis=-1, start=n, stop=n + m)
+    positive = build.op("less", build.scalar(0, WIDE), build.op("reshape", least, shape=(*leading, 1, 1)))
+    return build.op("select", positive, found, build.scalar(np.nan, WIDE))
 
 
 def substitute(t: Value, b: Value, upper: bool) -> Value:

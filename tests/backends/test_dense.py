@@ -83,6 +83,28 @@ def test_solve_in_single_precision_keeps_the_digits_of_its_operands(condition: f
     assert np.abs(found - exact).max() <= 1e-7 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-8, 1e8, 1e14, 1e200])
+@pytest.mark.parametrize("name", ["solve", "solve_positive"])
+@pytest.mark.parametrize("n", [5, 9])
+def test_digits_do_not_depend_on_the_unit_of_the_matrix(n: int, name: str, scale: float) -> None:
+    a = positive(np.random.default_rng(n), n, 10)
+    b = np.random.default_rng(0).standard_normal((n, 1))
+    graph = single(name, "float64", (n, n), (n, 1))
+    for found in runs(graph, [scale * a, scale * b]):
+        np.testing.assert_allclose(found, np.linalg.solve(a, b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 5, 9])
+def test_where_a_matrix_is_not_definite_no_solution_is_given(n: int) -> None:
+    good = positive(np.random.default_rng(n), n, 100)
+    bad = good.copy()
+    bad[-1, -1] -= 2 * np.linalg.eigvalsh(good)[-1]
+    a, b = np.stack([good, bad]), np.random.default_rng(0).standard_normal((n, 2))
+    for found in runs(single("solve_positive", "float64", a.shape, b.shape), [a, b]):
+        np.testing.assert_allclose(found[0], np.linalg.solve(good, b), rtol=1e-11)
+        assert np.isnan(found[1]).all()
+
+
 @pytest.mark.parametrize("n", [2, 9])
 def test_a_singular_matrix_is_seen(n: int) -> None:
     a = np.stack([np.ones((n, n)), np.eye(n)])

@@ -24,6 +24,13 @@ def _solve(site: Site) -> Node:
     return _first(site, site.call(torch.linalg.solve_ex, a, b))
 
 
+def _solve_positive(site: Site) -> Node:
+    """A matrix that has no Cholesky factor is not definite."""
+    info = site.call(operator.getitem, site.call(torch.linalg.cholesky_ex, site.node(0)), 1)
+    good = site.call(operator.eq, site.method("reshape", info, (*_leading(site), 1, 1)), 0)
+    return site.call(torch.where, good, _solve(site), float("nan"))
+
+
 def _solve_triangular(site: Site) -> Node:
     a, b = site.nodes()
     adjoint = site.attribute("adjoint")
@@ -49,6 +56,7 @@ def _leading(site: Site) -> tuple[int | Node, ...]:
 
 TABLE = {
     "solve": _solve,
+    "solve_positive": _solve_positive,
     "solve_triangular": _solve_triangular,
     "inverse": _inverse,
     "cholesky": _cholesky,

@@ -14,7 +14,13 @@ LEAPS = {
     *("floor", "round", "sign", "sqrt", "log", "log1p", "power"),
     *("inverse", "log_det", "cholesky", "qr", "eigh", "svd"),
 }
-_LEAPS_IN = {"divide": (1,), "modulo": (0, 1), "solve": (0,), "solve_triangular": (0,)}
+_LEAPS_IN = {
+    "divide": (1,),
+    "modulo": (0, 1),
+    "solve": (0,),
+    "solve_positive": (0,),
+    "solve_triangular": (0,),
+}
 
 
 def continuous(claim: Claim) -> bool:

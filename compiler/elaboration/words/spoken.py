@@ -122,7 +122,10 @@ def speak(
     over = semirings.algebra(keywords, name, span) if "semiring" in wanted else {}
     rest = [key for key in wanted if key not in semirings.KEYS or not over]
     attributes = over | {key: _attribute(name, key, keywords.get(key), rank, context, span) for key in rest}
-    if name in ("solve", "solve_triangular") and arithmetic.type_of(arguments[1], context.scope).rank == 1:
+    if (
+        name in ("solve", "solve_positive", "solve_triangular")
+        and arithmetic.type_of(arguments[1], context.scope).rank == 1
+    ):
         return _of_column(name, arguments, attributes, context, span)
     pairs = zip(operands, arguments)
     given = arguments if many else [_whole(a) if p.name == "index" else a for p, a in pairs]
