@@ -89,6 +89,9 @@ def _parser() -> _Parser:
     )
     step = "write one step of the training: (parameters, state, batch) to (parameters', state', loss)"
     compile_.add_argument("--train-step", action="store_true", help=step)
+    compile_.add_argument(
+        "--phase", type=arguments.count, default=1, metavar="N", help="of which phase of `train:`, from 1 on"
+    )
     arguments.weights(compile_)
 
     train = command("train", _train, "trains the parameters of a spec, as its section `train:` says")
@@ -179,7 +182,7 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
     code = FINE if options.train_step else _refused(model, texts)
     if code != FINE:
         return code
-    target: Any = model.train_step() if options.train_step else model
+    target: Any = model.train_step(options.phase) if options.train_step else model
     if options.gradient:
         output, colon, inputs = options.gradient.partition(":")
         if not colon or not inputs:

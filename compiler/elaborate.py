@@ -55,18 +55,22 @@ class Elaborated:
 
 
 def elaborate(
-    spec: Spec, folder: Path | None = None, weights: Weights | None = None, stage: Stage = "model"
+    spec: Spec,
+    folder: Path | None = None,
+    weights: Weights | None = None,
+    stage: Stage = "model",
+    phase: int = 0,
 ) -> Elaborated:
     """The graph of a spec. SpecError: every mistake that stands by itself.
 
     `weights` take the place of the trainable parameters' values. Those are constants of a model, and inputs
-    with defaults where it is opened; for a task the data of `train:` are inputs as well.
+    with defaults where it is opened; for a task the data of a phase of `train:` are inputs as well.
     """
-    return _Elaborator(spec, folder, weights, stage).run()
+    return _Elaborator(spec, folder, weights, stage, phase).run()
 
 
 class _Elaborator:
-    def __init__(self, spec: Spec, folder: Path | None, weights: Weights | None, stage: Stage):
+    def __init__(self, spec: Spec, folder: Path | None, weights: Weights | None, stage: Stage, phase: int):
         mistakes: list[Diagnostic] = []
         precision = _precision(spec, mistakes)
         self.spec, self.precision = spec, dtype_of(precision)
@@ -79,9 +83,12 @@ class _Elaborator:
         self.lanes: list[bool] = []
         self.complex: list[str] = []  # inputs that are complex numbers
         self.marks: dict[str, bool] = {}  # whether an input has a leading batch
-        train, whole, attempt = spec.head.train, self.sections.whole, self.sections.attempt
-        self.sections.seed = attempt(lambda: training.seed_of(train), None, whole) or 0
-        plan = lambda: training.Plan(train, mistakes) if train and stage == "task" else None  # noqa: E731
+        phases, whole, attempt = spec.phases, self.sections.whole, self.sections.attempt
+        # The first phase's seed draws the initial values: they are the same in all phases.
+        self.sections.seed = (
+            attempt(lambda: training.seed_of(phases[0] if phases else None), None, whole) or 0
+        )
+        plan = lambda: training.Plan(phases[phase], mistakes) if stage == "task" else None  # noqa: E731
         self.plan = attempt(plan, None, whole)
 
     def run(self) -> Elaborated:
@@ -158,7 +165,8 @@ class _Elaborator:
     def _task(self) -> training.Task | None:
         if self.plan is None or self.sections.mistakes:
             return None  # the loss may read what has failed
-        parts = self.names, self.context, self.sections.trainable, self.marks, self._lane()
+        sections = self.sections
+        parts = self.names, self.context, sections.trainable, sections.followers, self.marks, self._lane()
         place = self.plan.section.loss.span
         return self.sections.attempt(lambda plan=self.plan: plan.task(*parts), None, place)
 

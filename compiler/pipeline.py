@@ -52,7 +52,7 @@ class Model:
         self.texts = {name: text}
         self.text = text
         self._spec, self._folder, self._weights = spec(source.parse(text, name)), folder, weights
-        self._elaborated, self._task = training.elaborated(self._spec, folder, weights)
+        self._elaborated, self._tasks = training.elaborated(self._spec, folder, weights)
 
     @property
     def name(self) -> str:
@@ -121,9 +121,9 @@ class Model:
             made.save(path)
         return made
 
-    def train_step(self) -> "TrainStep":
-        """One step of the training as a model. SpecError (B347): the spec has no `train:`."""
-        return TrainStep(self)
+    def train_step(self, phase: int = 1) -> "TrainStep":
+        """One step of a phase of the training as a model. SpecError (B347): the spec has no such phase."""
+        return TrainStep(self, phase)
 
     def train(
         self,
@@ -140,11 +140,12 @@ class Model:
         It runs on fx where torch is installed, else on ONNX Runtime, and is resumed where it began. `watch`
         is told the step, how many there will be, and the loss.
         """
-        made, target = self.train_step(), Path(folder)
+        target, phases = Path(folder), [self.train_step(1 + i) for i in range(max(len(self._tasks), 1))]
         backend = to or (resume and training.backend_of(target)) or ("fx" if find_spec("torch") else "onnx")
-        artifact, count = made.compile(to=backend), made.task.steps if steps is None else steps
-        limits = {"steps": count, "resume": resume, "every": max(every, 1)}
-        return training.run(made.task, made.step, artifact, target, backend=backend, watch=watch, **limits)
+        compiled = lambda phase: phases[phase].compile(to=backend)  # noqa: E731
+        limits = {"steps": steps, "resume": resume, "every": max(every, 1)}
+        tasks, made = [phase.task for phase in phases], [phase.step for phase in phases]
+        return training.run(tasks, made, compiled, target, backend=backend, watch=watch, **limits)
 
     def optimised(self, options: Options = DEFAULT) -> Optimised:
         """What `compile` hands to a backend, and how it came about."""
@@ -162,16 +163,21 @@ class Model:
 
 class TrainStep:
     """(parameters, state, batch) ↦ (parameters', state', loss); parameters and state have defaults, those
-    before the first step. `model.task` says what the batches are."""
+    before the first step. `task` says what the batches are. Phases are counted from 1."""
 
-    def __init__(self, model: Model):
-        if model._task is None:
-            message, fix = (
-                "this spec has no section `train:`",
-                "add `train:`: a loss, data, a method and steps",
+    def __init__(self, model: Model, phase: int = 1):
+        count = len(model._tasks)
+        if not 1 <= phase <= count:
+            message = (
+                f"there is no phase {phase} of this training"
+                if count
+                else "this spec has no section `train:`"
+            )
+            fix = (
+                f"phases go from 1 to {count}" if count else "add `train:`: a loss, data, a method and steps"
             )
             raise SpecError([Diagnostic(training.NOT_TRAINABLE, message, fix=fix)])
-        self.model, self.task = model, model._task
+        self.model, self.task = model, model._tasks[phase - 1]
         self.step = training.step(self.task)
 
     @property

@@ -38,6 +38,9 @@ _ABOUT = {
     "outputs": "what the model returns",
     "require": "what must be proved: {x: converges}",
     "train": "how the trainable parameters are learnt from data",
+    "learns": "the trainable parameters that change in this phase; all of them unless said",
+    "follows": "a trainable parameter that this one is drawn to, after every step of a training",
+    "decay": "how much of itself a parameter that follows another keeps in a step, from 0 to below 1",
     "assume": "what is to be trusted",
     "system": "what is known of a published system, and is held by the tests",
     "paper": "its row in the list of published systems",
@@ -125,7 +128,7 @@ def _training() -> dict[str, Any]:
     made["properties"]["stop"] = _section(Ending)
     # Keys that mean something else in a solve.
     made["properties"]["method"] = {"type": "string", "description": "an optimiser: adam(1e-3), say"}
-    return {**made, "description": _ABOUT["train"]}
+    return {"anyOf": [made, {"type": "array", "items": made, "minItems": 1}], "description": _ABOUT["train"]}
 
 
 def _system() -> dict[str, Any]:

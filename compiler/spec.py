@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from banach.compiler.text.section import WRONG_FORM, Section, form, unknown_key
-from banach.compiler.text.source import Mapping, Node, Scalar, Source
+from banach.compiler.text.source import Mapping, Node, Scalar, Sequence, Source
 from banach.ir.diagnostic import Code, Diagnostic, SpecError
 
 VERSION = Code(
@@ -37,7 +37,7 @@ class Head(Section):
     scan: Mapping | None = None
     solve: Mapping | None = None
     outputs: Mapping | None = None
-    train: Mapping | None = None
+    train: Node | None = None
     require: Mapping | None = None
     system: Mapping | None = None
 
@@ -75,11 +75,13 @@ class Parameter(Section):
     init: Scalar | None = None
     seed: Scalar | None = None
     trainable: Scalar | None = None
+    follows: Scalar | None = None
+    decay: Scalar | None = None
     stored: Scalar | None = None
 
 
 class Training(Section):
-    """How the trainable parameters are learnt from data."""
+    """How the trainable parameters are learnt from data, all or those that it `learns`."""
 
     title: ClassVar[str] = "train"
 
@@ -87,6 +89,7 @@ class Training(Section):
     data: Mapping
     method: Scalar
     steps: Scalar
+    learns: Node | None = None
     seed: Scalar | None = None
     stop: Mapping | None = None
 
@@ -205,6 +208,12 @@ class Spec:
             else self.source.name.rsplit("/", 1)[-1].removesuffix(".yaml")
         )
 
+    @property
+    def phases(self) -> tuple[Node, ...]:
+        """The phases of its training, one after the other; none: it has no training."""
+        train = self.head.train
+        return () if train is None else train.items if isinstance(train, Sequence) else (train,)
+
 
 def spec(source: Source) -> Spec:
     """The sections of a text. SpecError: with every mistake in their form."""
@@ -217,6 +226,9 @@ def spec(source: Source) -> Spec:
         mistakes.append(
             Diagnostic(VERSION, f"unknown version `{head.banach.text}`", head.banach.span, fix=fix)
         )
+    if isinstance(head.train, Sequence) and not head.train.items:
+        fix = "add a phase: a loss, data, a method and steps"
+        mistakes.append(Diagnostic(WRONG_FORM, "this training has no phase", head.train.span, fix=fix))
     solves = solves_of(head.solve, mistakes)
     system = System.read(head.system, mistakes) if head.system else None
     if mistakes:

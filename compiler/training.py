@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -55,11 +55,18 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as a graph. `carried` names its first inputs, parameters and then the optimiser's state; its
-    outputs are those under their names with a prime, and `loss`."""
+    """One step as a graph. `carried` names its first inputs: the parameters that are learnt, the optimiser's
+    `own` state, and the parameters that follow; its outputs are those under their names with a prime, and
+    `loss`."""
 
     graph: Graph
     carried: tuple[str, ...]
+    own: tuple[str, ...]
+
+    @property
+    def defaults(self) -> Arrays:
+        """What there is before the first step: of what is carried, and of parameters that stand still."""
+        return {port.name: port.default.array for port in self.graph.inputs if port.default is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +85,53 @@ class Trained:
 
 @dataclass(slots=True)
 class _State:
-    """What a checkpoint holds."""
+    """What a checkpoint holds: the weights, the optimiser's own state, and the losses of all steps; those of
+    the present phase begin at `since`."""
 
-    carried: Arrays
+    weights: Arrays
+    own: Arrays
     losses: list[float] = field(default_factory=list)
-    best: int = 0  # the first step with the least loss
+    phase: int = 0
+    since: int = 0
 
-    def move(self, carried: Arrays, loss: float) -> None:
+    def move(self, found: Mapping[str, np.ndarray], made: Step, loss: float) -> None:
         """Takes over what a step has made."""
-        self.carried = carried
+        for name in made.carried:
+            (self.own if name in made.own else self.weights)[name] = found[f"{name}'"]
         self.losses.append(loss)
-        if loss < self.losses[self.best]:
-            self.best = len(self.losses) - 1
+
+    def enter(self, made: Step) -> None:
+        """Begins the next phase, with the weights as they are."""
+        self.phase, self.since = self.phase + 1, len(self.losses)
+        self.own = {name: made.defaults[name] for name in made.own}
+
+    @property
+    def stale(self) -> int:
+        """Steps of this phase since the first one with the least loss."""
+        here = self.losses[self.since :]
+        return len(here) - 1 - here.index(min(here)) if here else 0
 
 
-def elaborated(spec: Spec, folder: Path | None, weights: Weights | None) -> tuple[Elaborated, Task | None]:
-    """A spec as a model, and what its training is. SpecError: the mistakes of both."""
-    train, mistakes, texts = spec.head.train, [], {}
-    made = task = None
+def elaborated(
+    spec: Spec, folder: Path | None, weights: Weights | None
+) -> tuple[Elaborated, tuple[Task, ...]]:
+    """A spec as a model, and the phases of its training. SpecError: the mistakes of both."""
+    mistakes, texts, tasks = [], {}, []
+    made = None
     try:
         made = elaborate(spec, folder, weights)
     except SpecError as wrong:
         mistakes, texts = [*wrong.diagnostics], wrong.texts
-    try:
-        task = elaborate(spec, folder, weights, "task").task if train else None
-    except SpecError as wrong:
-        lines = range(train.span.line, train.span.end_line + 1) if train else ()
-        mistakes += [d for d in wrong.diagnostics if made or (d.span and d.span.line in lines)]
+    for number, phase in enumerate(spec.phases):
+        try:
+            task = elaborate(spec, folder, weights, "task", number).task
+            tasks += [task] if task is not None else []
+        except SpecError as wrong:
+            lines = range(phase.span.line, phase.span.end_line + 1)
+            mistakes += [d for d in wrong.diagnostics if made or (d.span and d.span.line in lines)]
     if made is None or mistakes:
         raise SpecError(dict.fromkeys(mistakes), texts)
-    return made, task
+    return made, tuple(tasks)
 
 
 def step(task: Task) -> Step:
@@ -124,16 +148,27 @@ def step(task: Task) -> Step:
         fix = "let the loss be smooth in the parameters"
         raise SpecError([Diagnostic(NOT_TRAINABLE, str(refusal), refusal.place, fix=fix)]) from None
     initial = [port.default.array for port in loss.inputs[:count] if port.default is not None]
-    names = [*_states(task, optimiser.forward), *task.parameters]
+    own = tuple(_states(task, optimiser.forward))
+    names = [*own, *task.parameters]
     held = dict(zip(names, start(optimiser, initial), strict=True))
-    order = [*task.parameters, *(name for name in held if name not in task.parameters)]
+    order = [*task.parameters, *own]
     build = Builder(f"train.{loss.name}", loss.contract)
     carried = {name: build.input(name, t, Tensor(held[name])) for name, t in _typed(order, names, whole)}
-    batch = [build.input(port.name, port.type, port.default, port.place) for port in loss.inputs[count:]]
-    *fresh, number = build.inline(whole, [*(carried[name] for name in names), *batch])
+    followers = {
+        name: follower for name, follower in task.followers.items() if follower.of in task.parameters
+    }
+    for name, follower in followers.items():
+        carried[name] = build.input(name, carried[follower.of].type, Tensor(follower.initial), follower.place)
+    rest = [
+        carried.get(port.name) or build.input(port.name, port.type, port.default, port.place)
+        for port in loss.inputs[count:]
+    ]
+    *fresh, number = build.inline(whole, [*(carried[name] for name in names), *rest])
     moved = dict(zip(names, fresh, strict=True))
-    graph = build.finish({**{f"{name}'": moved[name] for name in order}, "loss": number})
-    return Step(graph, tuple(order))
+    for name, follower in followers.items():
+        moved[name] = follower.decay * carried[name] + (1 - follower.decay) * moved[follower.of]
+    graph = build.finish({**{f"{name}'": moved[name] for name in carried}, "loss": number})
+    return Step(graph, tuple(carried), own)
 
 
 def _typed(order: list[str], names: list[str], whole: Graph) -> Iterator[tuple[str, Any]]:
@@ -175,103 +210,136 @@ def order(key: int | None, count: int, epoch: int) -> np.ndarray:
 
 
 def run(
-    task: Task,
-    made: Step,
-    artifact: "Artifact",
+    tasks: Sequence[Task],
+    made: Sequence[Step],
+    compiled: Callable[[int], "Artifact"],
     folder: Path,
     *,
     backend: str,
-    steps: int,
+    steps: int | None,
     resume: bool,
     every: int,
     watch: Callable[[int, int, float], None],
 ) -> Trained:
-    """Takes steps, up to `steps` in total, with a checkpoint after every so many and at the end.
+    """Takes the steps of all phases, or `steps` in total, with a checkpoint after every so many.
 
-    A loss or a parameter that is not finite ends the run, and leaves the last good checkpoint. RunError: the
-    folder cannot be used (B705, B722), there is no checkpoint (B723), or it is another run's (B721).
+    `compiled` makes the step of a phase run. A loss or a parameter that is not finite ends the run, and
+    leaves the last good checkpoint. RunError: the folder cannot be used (B705, B722), there is no checkpoint
+    (B723), or it is another run's (B721).
     """
-    identity = {"run": _digest(task, made), "backend": backend}
+    identity = {"run": _digest(tasks, made), "backend": backend}
     state = _begin(folder, identity, made, resume)
     if not resume:
-        _keep(folder, identity, task, state)
-    status = _ended(task, state)
-    while status is None and len(state.losses) < steps:
-        found = artifact.run({**state.carried, **batch(task, len(state.losses))})
-        loss = float(found["loss"])
-        moved = {name: found[f"{name}'"] for name in made.carried}
-        if not (math.isfinite(loss) and all(np.all(np.isfinite(moved[name])) for name in task.parameters)):
-            status = DIVERGED
+        _keep(folder, identity, state)
+    total = sum(task.steps for task in tasks) if steps is None else steps
+
+    def stepped() -> None:
+        watch(len(state.losses), total, state.losses[-1])
+        if len(state.losses) % every == 0:
+            _keep(folder, identity, state)
+
+    while True:
+        task, last = tasks[state.phase], state.phase == len(tasks) - 1
+        # Where the steps are given, the last phase takes what is left of them.
+        end = total if last and steps is not None else min(total, state.since + task.steps)
+        status = _phase(state, task, made[state.phase], compiled(state.phase), end, stepped)
+        if status == DIVERGED:
             break
-        state.move(moved, loss)
-        watch(len(state.losses), steps, loss)
+        _keep(folder, identity, state)
+        if last or len(state.losses) >= total:
+            break
+        state.enter(made[state.phase + 1])
+    return Trained(len(state.losses), tuple(state.losses), state.weights, status or FINISHED)
+
+
+def _phase(
+    state: _State, task: Task, made: Step, artifact: "Artifact", end: int, stepped: Callable[[], None]
+) -> str | None:
+    """Takes steps until there are `end`; gives the reason if it ends before."""
+    inputs = {port.name for port in artifact.inputs}
+    status = _ended(task, state)
+    while status is None and len(state.losses) < end:
+        weights = {name: array for name, array in state.weights.items() if name in inputs}
+        found = artifact.run({**weights, **state.own, **batch(task, len(state.losses) - state.since)})
+        loss = float(found["loss"])
+        fresh = [found[f"{name}'"] for name in made.carried if name not in made.own]
+        if not (math.isfinite(loss) and all(np.all(np.isfinite(array)) for array in fresh)):
+            return DIVERGED
+        state.move(found, made, loss)
+        stepped()
         status = _ended(task, state)
-        if len(state.losses) % every == 0 and status is None:
-            _keep(folder, identity, task, state)
-    if status != DIVERGED:
-        _keep(folder, identity, task, state)
-    parameters = {name: state.carried[name] for name in task.parameters}
-    return Trained(len(state.losses), tuple(state.losses), parameters, status or FINISHED)
+    return status
 
 
 def _ended(task: Task, state: _State) -> str | None:
-    """Why a run ends early here, if it does."""
-    losses = state.losses
-    if losses and task.enough is not None and losses[-1] <= task.enough:
+    """Why a phase ends early here, if it does."""
+    if len(state.losses) == state.since:
+        return None
+    if task.enough is not None and state.losses[-1] <= task.enough:
         return ENOUGH
-    if task.patience is not None and len(losses) - 1 - state.best >= task.patience:
-        return PATIENCE
-    return None
+    return PATIENCE if task.patience is not None and state.stale >= task.patience else None
 
 
-def _digest(task: Task, made: Step) -> str:
-    """What makes a run this one: the step, the data, and their order."""
-    told = [print_graph(made.graph), str(task.batch), str(task.shuffle)]
-    arrays = {**task.samples, **task.whole}
-    told += [f"{name} {Tensor(arrays[name]).digest}" for name in sorted(arrays)]
+def _digest(tasks: Sequence[Task], made: Sequence[Step]) -> str:
+    """What makes a run this one: the steps, the data, and their order."""
+    told = []
+    for task, step in zip(tasks, made, strict=True):
+        told += [print_graph(step.graph), str(task.batch), str(task.shuffle)]
+        arrays = {**task.samples, **task.whole}
+        told += [f"{name} {Tensor(arrays[name]).digest}" for name in sorted(arrays)]
+    # Of a phase that is not the last the number of steps belongs to what follows it.
+    told += [f"{task.steps} {task.enough} {task.patience}" for task in tasks[:-1]]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
-def _keep(folder: Path, identity: Mapping[str, str], task: Task, state: _State) -> None:
+def _keep(folder: Path, identity: Mapping[str, str], state: _State) -> None:
     from banach.backends import weights
 
-    held = {f"carried.{name}": array for name, array in state.carried.items()}
+    held = {f"weights.{name}": array for name, array in state.weights.items()}
+    held |= {f"own.{name}": array for name, array in state.own.items()}
     held["losses"] = np.asarray(state.losses, np.float64)
-    learnt = {name: state.carried[name] for name in task.parameters}
+    held["phase"] = np.asarray([state.phase, state.since], np.int64)
     files = {
         folder / CHECKPOINT: weights.to_bytes(held, json.dumps(identity, sort_keys=True)),
-        folder / WEIGHTS: weights.to_bytes(learnt),
+        folder / WEIGHTS: weights.to_bytes(state.weights),
     }
     whole_file.write(files, folder)
 
 
-def _begin(folder: Path, identity: Mapping[str, str], made: Step, resume: bool) -> _State:
+def _begin(folder: Path, identity: Mapping[str, str], made: Sequence[Step], resume: bool) -> _State:
     from banach.backends import weights
 
-    path = folder / CHECKPOINT
+    path, first = folder / CHECKPOINT, made[0]
+    names = _weights(made)
     if not resume:
         if path.exists():
             fix = "add --resume, or give another folder"
             raise RunError(Diagnostic(FOLDER_IN_USE, f"`{folder}` holds a checkpoint already", fix=fix))
-        ports = {port.name: port.default for port in made.graph.inputs}
-        return _State({name: default.array for name in made.carried if (default := ports[name]) is not None})
+        return _State(names, {name: first.defaults[name] for name in first.own})
     if not path.is_file():
         fix = "leave --resume away to begin"
         raise RunError(Diagnostic(NO_CHECKPOINT, f"there is no checkpoint in `{folder}`", fix=fix))
     held, note = weights.read(path)
     try:
         told = json.loads(note)
-        carried = {name: held[f"carried.{name}"] for name in made.carried}
+        phase, since = (int(number) for number in held["phase"])
+        kept = {name: held[f"weights.{name}"] for name in names}
+        own = {name: held[f"own.{name}"] for name in made[phase].own}
         losses = [float(x) for x in held["losses"]]
-        same = all(told[key] == value for key, value in identity.items())
-    except (KeyError, ValueError, TypeError):
+        same = all(told[key] == value for key, value in identity.items()) and 0 <= since <= len(losses)
+    except (KeyError, ValueError, TypeError, IndexError):
         message = f"`{path}` is no checkpoint of this training"
         raise RunError(Diagnostic(OTHER_RUN, message, fix="give the folder of this spec's run")) from None
     if not same:
         what = "backend" if told["run"] == identity["run"] else "spec, or its data,"
         message = f"the {what} is another than when `{path}` was written"
         raise RunError(Diagnostic(OTHER_RUN, message, fix="begin anew in another folder"))
-    return _State(carried, losses, losses.index(min(losses)) if losses else 0)
+    return _State(kept, own, losses, phase, since)
+
+
+def _weights(made: Sequence[Step]) -> Arrays:
+    """The parameters of all phases, learnt and following, as they are before the first step."""
+    return {name: step.defaults[name] for step in made for name in step.carried if name not in step.own}
 
 
 def backend_of(folder: Path) -> str | None:

@@ -47,7 +47,7 @@ def parameter(
     given = [part for part in ("value", "file", "init") if getattr(section, part) is not None]
     if len(given) != 1:
         told = " and ".join(f"`{part}`" for part in given) or "none"
-        message = f"a parameter has one of `value`, `file` and `init`; this one has {told}"
+        message = f"a parameter has one of `value`, `file`, `init` and `follows`; this one has {told}"
         raise refuse(WRONG_FORM, message, key.span, fix="keep one of them" if given else "add one of them")
     if given == ["init"]:
         thing = _init(section, names, context, run if trainable(node) else 0, copy)

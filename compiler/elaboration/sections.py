@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from banach.compiler.elaboration import arithmetic, claims, guests, training
+from banach.compiler.elaboration import arithmetic, claims, followers, guests, training
 from banach.compiler.elaboration.analysis import assumption
 from banach.compiler.elaboration.blocks import Body, read_body
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.complexes import carried
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.definitions import free_in, in_order, parses
+from banach.compiler.elaboration.followers import Follower
 from banach.compiler.elaboration.parameters import parameter, trainable
 from banach.compiler.elaboration.problem import NAME_CLASH, RECURSIVE, WRONG_KIND, Silent, refuse
 from banach.compiler.elaboration.quantising import as_stored
@@ -67,6 +68,7 @@ class Sections:
     mistakes: list[Diagnostic] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     trainable: dict[str, Span] = field(default_factory=dict)
+    followers: dict[str, Follower] = field(default_factory=dict)
     furnished: dict[str, Span] = field(default_factory=dict)  # parameters of blocks, whether read or not
     free: list[syntax.Name] = field(default_factory=list)  # what formulas read from outside themselves
 
@@ -140,9 +142,14 @@ class Sections:
     def _parameter(self, key: Scalar, node: Node, copy: int = 0) -> Any:
         if key.text in self.kept:
             return self.kept[key.text]
-        thing = parameter(key, node, self.names, self.context, self.context.folder, self.seed, copy)
-        if trainable(node) and not self.within:
-            self.trainable[key.text] = key.span
+        leader = followers.leader(node, self.spec.head.parameters, self.names, self.context)
+        source = node if leader is None else leader.node
+        thing = parameter(key, source, self.names, self.context, self.context.folder, self.seed, copy)
+        if leader is not None and not self.within:
+            self.followers[key.text] = leader.follower(key, thing, self.weights, self.context)
+        if (leader is not None or trainable(node)) and not self.within:
+            if leader is None:
+                self.trainable[key.text] = key.span
             held = training.weighted(key, carried(thing), self.weights, self.context)
             if self.stage in ("opened", "task"):
                 held = training.opened(key, held, self.context)
@@ -168,7 +175,8 @@ class Sections:
         found, order = self.trainable, self.spec.head.parameters or ()
         known = {key.text: found[key.text] for key, _ in order if key.text in found}
         self.trainable = known
-        self.guarded(lambda: training.check_weights(self.weights or {}, known | self.furnished))
+        held = known | {name: follower.place for name, follower in self.followers.items()}
+        self.guarded(lambda: training.check_weights(self.weights or {}, held | self.furnished))
 
     def check_names(self) -> None:
         """That the names of a formula mean something is seen here, whether it is used or not."""

@@ -4,10 +4,11 @@ Where an input has a leading `batch`, or `batch` is said, the formula of the los
 the loss of a step is the mean over its batch. Else every step takes the data whole.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,14 +23,17 @@ from banach.compiler.spec import Ending, Training
 from banach.compiler.text.expression import parse
 from banach.compiler.text.section import WRONG_FORM
 from banach.compiler.text.source import Mapping as Keys
-from banach.compiler.text.source import Node, Scalar
-from banach.ir.diagnostic import Code, Diagnostic, SpecError
+from banach.compiler.text.source import Node, Scalar, Sequence
+from banach.ir.diagnostic import Code, Diagnostic, SpecError, suggest
 from banach.ir.dims import Size
 from banach.ir.graph import Builder, Graph, Port, Value, prune
 from banach.ir.lens import Lens
 from banach.ir.span import Span
 from banach.ir.tensor_type import TensorType
 from banach.ir.vectorise import vectorise
+
+if TYPE_CHECKING:
+    from banach.compiler.elaboration.followers import Follower
 
 BAD_COUNT = Code(
     "B340",
@@ -41,7 +45,7 @@ whole numbers from 0 on, and the loss to stop at is a number.
 NOTHING_TO_TRAIN = Code(
     "B341",
     "nothing-to-train",
-    """A spec has a section `train:`, and no parameter that may change.
+    """A spec has a section `train:`, and no parameter that may change, or none of a name that it `learns`.
 
     right    parameters:
                W: {type: "real[h, p]", init: "normal(0, 0.1)", trainable: true}
@@ -78,17 +82,19 @@ _LARGEST = 2**62
 class Task:
     """What is to be learnt. `loss` is a graph of the parameters, a batch and options with defaults.
 
-    `samples` hold one row for every sample, and a step takes `batch` rows of them; `whole` is the same at
-    every step. `shuffle` is the key of the order of samples; None: as they stand.
+    `parameters` are those that are learnt, `followers` those that are drawn to some of them. `samples` hold
+    one row for every sample, and a step takes `batch` rows of them; `whole` is the same at every step.
+    `shuffle` is the key of the order of samples; None: as they stand.
     """
 
     loss: Graph
     parameters: tuple[str, ...]
+    followers: Mapping[str, "Follower"]
     samples: Mapping[str, np.ndarray]
     whole: Mapping[str, np.ndarray]
     batch: int
     shuffle: int | None
-    optimiser: Callable[[Sequence[TensorType]], Lens]
+    optimiser: Callable[[Ordered[TensorType]], Lens]
     method: str
     steps: int
     enough: float | None
@@ -111,6 +117,7 @@ class Plan:
         shuffle = self._number("shuffle", 0)
         self.shuffle = None if shuffle is None else shuffle + (self.seed << 64)
         self.steps = _whole(found.steps, "number of steps", 1)
+        self.learns = _learns(found.learns)
         ending = Ending.read(found.stop, mistakes) if found.stop is not None else None
         self.enough = _real(ending.loss) if ending and ending.loss else None
         self.patience = _whole(ending.patience, "patience", 1) if ending and ending.patience else None
@@ -173,6 +180,7 @@ class Plan:
         names: Environment,
         context: Context,
         parameters: Mapping[str, Span],
+        followers: Mapping[str, "Follower"],
         marks: Mapping[str, bool],
         lane: Size,
     ) -> Task:
@@ -180,6 +188,7 @@ class Plan:
         if not parameters:
             fix = "add `trainable: true` to a parameter"
             raise refuse(NOTHING_TO_TRAIN, "there is no trainable parameter", self.section.loss.span, fix=fix)
+        parameters = self._learnt(parameters)
         method, make = optimiser(self.section.method, names, context)
         graph = self._loss(names, context, parameters, marks, lane)
         kept = {port.name for port in graph.inputs}
@@ -196,6 +205,7 @@ class Plan:
         return Task(
             loss=graph,
             parameters=tuple(parameters),
+            followers=followers,
             samples=samples,
             whole=whole,
             batch=self.batch or count,
@@ -206,6 +216,17 @@ class Plan:
             enough=self.enough,
             patience=self.patience,
         )
+
+    def _learnt(self, parameters: Mapping[str, Span]) -> Mapping[str, Span]:
+        """Those that change in this phase. SpecError: one of them is no trainable parameter."""
+        for item in self.learns:
+            if item.text not in parameters:
+                near = suggest(item.text, list(parameters))
+                fix = f"write `{near}`" if near else f"the trainable parameters are: {', '.join(parameters)}"
+                message = f"there is no trainable parameter `{item.text}`"
+                raise refuse(NOTHING_TO_TRAIN, message, item.span, fix=fix)
+        chosen = {item.text for item in self.learns}
+        return {name: place for name, place in parameters.items() if name in chosen or not chosen}
 
     def _loss(
         self,
@@ -341,6 +362,14 @@ def _arranged(graph: Graph, first: list[str], used: set[int]) -> Graph:
     stand_in = {port.name: build.zeros(port.type) for port in unread if port.name not in made}
     results = build.inline(graph, [(made | stand_in)[port.name] for port in graph.inputs])
     return prune(build.finish({"loss": results[0]}))
+
+
+def _learns(node: Node | None) -> tuple[Scalar, ...]:
+    """The names that a phase learns; none: all of them."""
+    items = (node,) if isinstance(node, Scalar) else tuple(node) if isinstance(node, Sequence) else ()
+    if node is not None and (not items or not all(isinstance(item, Scalar) for item in items)):
+        raise refuse(WRONG_FORM, "`learns` is a list of parameters", node.span, fix="write `[W, b]`")
+    return items  # type: ignore[return-value]
 
 
 def _whole(node: Node, what: str, least: int) -> int:
