@@ -53,3 +53,8 @@ def spacing(text: str) -> Any:
     if text != "auto" and not (text.isdecimal() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"a whole number from 1 on, or auto, not {text}")
     return text if text == "auto" else int(text)
+
+
+def library(command: argparse.ArgumentParser) -> None:
+    """--library: pages beside those of the library."""
+    command.add_argument("--library", metavar="FOLDER", help="with the pages of a folder of your own")

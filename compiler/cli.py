@@ -124,6 +124,7 @@ def _parser() -> _Parser:
 
     list_ = command("list", _list, "what there is, one line each")
     list_.add_argument("kind", nargs="?", choices=telling.KINDS)
+    arguments.library(list_)
     list_.add_argument("--json", action="store_true")
 
     graph = command("graph", _graph, "the graph of a spec")
@@ -139,7 +140,8 @@ def _parser() -> _Parser:
     new.add_argument("name")
     new.add_argument("--like", default="fista", metavar="SOLVER", help="whose example to start from")
 
-    command("schema", _schema, "the JSON Schema of a spec, for editors")
+    schema = command("schema", _schema, "the JSON Schema of a spec, for editors")
+    arguments.library(schema)
 
     command("lsp", _lsp, "the language server, on standard input and output")
 
@@ -281,7 +283,7 @@ def _explain(options: Any, texts: dict[str, str]) -> int:
 
 
 def _list(options: Any, texts: dict[str, str]) -> int:
-    rows = telling.listing(options.kind)
+    rows = telling.listing(options.kind, options.library)
     if options.json:
         document = {kind: [{"name": name, "doc": doc} for name, doc in found] for kind, found in rows.items()}
         if "systems" in document:
@@ -333,7 +335,7 @@ def _new(options: Any, texts: dict[str, str]) -> int:
 def _schema(options: Any, texts: dict[str, str]) -> int:
     from banach.compiler.schema import schema
 
-    _document(schema())
+    _document(schema(telling.guests_of(options.library).values()))
     return FINE
 
 

@@ -51,8 +51,9 @@ def server() -> LanguageServer:
 
     @made.feature(types.TEXT_DOCUMENT_COMPLETION)
     def completed(parameters: types.CompletionParams) -> list[types.CompletionItem]:
-        text = made.workspace.get_text_document(parameters.text_document.uri).source
-        found = editing.completions(text, parameters.position.line + 1)
+        uri = parameters.text_document.uri
+        text = made.workspace.get_text_document(uri).source
+        found = editing.completions(text, _path(uri), parameters.position.line + 1)
         return [types.CompletionItem(name, detail=told) for name, told in found]
 
     @made.feature(types.TEXT_DOCUMENT_DEFINITION)
@@ -60,14 +61,63 @@ def server() -> LanguageServer:
         uri, place = parameters.text_document.uri, parameters.position
         text = made.workspace.get_text_document(uri).source
         word = editing.word_at(text, place.line + 1, place.character + 1)
-        found = editing.definition(text, word[0]) if word else None
-        if word is None or found is None:
+        if word is None:
             return None
+        found = editing.definition(text, word[0])
+        if found is None:
+            page = editing.page_place(text, _path(uri), word[0])
+            if page is None:
+                return None
+            file, span = page
+            return types.Location(file.as_uri(), _range(span, file.read_text("utf-8")))
         start = types.Position(found[0] - 1, found[1] - 1)
         end = types.Position(found[0] - 1, found[1] - 1 + len(word[0]))
         return types.Location(uri, types.Range(start, end))
 
+    @made.feature(types.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+    def outlined(parameters: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
+        text = made.workspace.get_text_document(parameters.text_document.uri).source
+        found = []
+        for name, section, line, column in editing.symbols(text):
+            place = types.Range(
+                types.Position(line - 1, column - 1), types.Position(line - 1, column - 1 + len(name))
+            )
+            found.append(types.DocumentSymbol(name, _SYMBOLS[section], place, place, detail=section))
+        return found
+
+    @made.feature(types.TEXT_DOCUMENT_CODE_ACTION)
+    def cured(parameters: types.CodeActionParams) -> list[types.CodeAction]:
+        uri, asked = parameters.text_document.uri, parameters.range
+        text = made.workspace.get_text_document(uri).source
+        found = []
+        for span, words, diagnostic in editing.cures(text, _path(uri)):
+            place = _range(span, text)
+            if place.start.line <= asked.end.line and asked.start.line <= place.end.line:
+                edit = types.WorkspaceEdit(changes={uri: [types.TextEdit(place, words)]})
+                found.append(
+                    types.CodeAction(
+                        f"write `{words}`",
+                        kind=types.CodeActionKind.QuickFix,
+                        diagnostics=[_diagnostic(diagnostic, text, uri)],
+                        edit=edit,
+                        is_preferred=True,
+                    )
+                )
+        return found
+
     return made
+
+
+_SYMBOLS = {
+    "operators": types.SymbolKind.Function,
+    "schedules": types.SymbolKind.Function,
+    "solve": types.SymbolKind.Method,
+    "scan": types.SymbolKind.Method,
+    "parameters": types.SymbolKind.Constant,
+    "sizes": types.SymbolKind.Number,
+    "inputs": types.SymbolKind.Variable,
+    "assume": types.SymbolKind.Property,
+}
 
 
 def _diagnostic(found: Diagnostic, text: str, uri: str) -> types.Diagnostic:

@@ -21,6 +21,7 @@ from banach.compiler.elaboration.training import NOTHING_TO_TRAIN
 from banach.compiler.expectation import unmet
 from banach.compiler.optimisation import Options
 from banach.compiler.optimise import DEFAULT, Optimised, optimise
+from banach.compiler.remarks import shadowed
 from banach.compiler.report import Report
 from banach.compiler.spec import spec
 from banach.compiler.text import source
@@ -80,6 +81,7 @@ class Model:
         given = lambda: elaborate(self._spec, self._folder, self._weights, "given")  # noqa: E731
         certificates = storing.told(certificates, self._elaborated, given)
         diagnostics += [*requirements(self._elaborated, certificates), *unmet(self._spec, certificates)]
+        diagnostics += shadowed(self._spec)
         return Report(self.name, tuple(diagnostics), {c.solve: c for c in certificates}, self.texts)
 
     def check(self) -> Report:

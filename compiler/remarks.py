@@ -4,7 +4,11 @@ from collections.abc import Iterable
 
 from banach.compiler.certificate import REFUTED, Certificate
 from banach.compiler.elaboration.claims import Claim
+from banach.compiler.elaboration.problem import NAME_CLASH
 from banach.compiler.elaboration.things import Number
+from banach.compiler.elaboration.words.spoken import spoken
+from banach.compiler.elaboration.words.word import FUNCTIONS
+from banach.compiler.spec import Spec
 from banach.ir.diagnostic import Code, Diagnostic
 from banach.ir.span import Span
 
@@ -40,6 +44,17 @@ BELOW_ROUNDING = Code(
 until `most`. Raise the tolerance, or write `precision: float64`.
 """,
 )
+
+
+def shadowed(spec: Spec) -> Iterable[Diagnostic]:
+    """Maps of the spec that take the name of a word: its formulas then speak of the map."""
+    for key, _ in spec.head.operators or ():
+        name = key.text.split("(")[0].strip()
+        if name in FUNCTIONS or name in spoken():
+            message = f"`{name}` is a word of the language; in this spec it means this map"
+            yield Diagnostic(
+                NAME_CLASH, message, key.span, fix="give the map another name", severity="warning"
+            )
 
 
 def remarks(certificate: Certificate, claim: Claim) -> Iterable[Diagnostic]:

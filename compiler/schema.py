@@ -1,5 +1,6 @@
 """The JSON Schema of a spec, for editors: sections, keys, and what each is for."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from banach.compiler import library
@@ -59,8 +60,11 @@ _ABOUT = {
 }
 
 
-def schema() -> dict[str, Any]:
-    """A JSON Schema (draft 2020-12) that accepts what the loader accepts in form."""
+def schema(beside: Iterable[library.Page] = ()) -> dict[str, Any]:
+    """A JSON Schema (draft 2020-12) that accepts what the loader accepts in form.
+
+    `beside` are pages of other folders and packages, whose solvers a spec may name as well.
+    """
     head = _section(Head)
     properties = head["properties"]
     properties["banach"] = {"const": 1, "description": _ABOUT["banach"]}
@@ -68,7 +72,8 @@ def schema() -> dict[str, Any]:
     whole = {"type": "integer", "minimum": 1}
     known = {"type": "object", "properties": {"least": whole, "multiple": whole}, "minProperties": 1}
     size = {"anyOf": [whole, {"const": "any"}, {**known, "additionalProperties": False}]}
-    solve = {"anyOf": [_method(), _iteration()]}
+    solvers = [page for page in (*library.pages("solver"), *beside) if page.kind == "solver"]
+    solve = {"anyOf": [_method(solvers), _iteration()]}
     parts = {
         "sizes": size,
         "inputs": {"type": "string"},
@@ -91,10 +96,10 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A spec of Banach", **head}
 
 
-def _method() -> dict[str, Any]:
+def _method(solvers: list[library.Page]) -> dict[str, Any]:
     """A solve by a page: its options are formulas, each named by some page."""
     options: dict[str, Any] = {}
-    for page in library.pages("solver"):
+    for page in solvers:
         section = page.section
         assert isinstance(section, library.SolverPage)
         for key, value in section.options or ():
@@ -104,7 +109,7 @@ def _method() -> dict[str, Any]:
                 options[key.text]["description"] += f"; {told}"
             else:
                 options[key.text] = {**FORMULA, "description": told}
-    names = "|".join(library.names("solver"))
+    names = "|".join(page.name for page in solvers)
     method = {"type": "string", "pattern": rf"^\s*({names})\s*\(", "description": _ABOUT["method"]}
     fixed = {
         "method": method,

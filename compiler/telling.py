@@ -4,8 +4,9 @@ import importlib
 import inspect
 import pkgutil
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from banach.compiler import library, systems
@@ -108,7 +109,7 @@ def explain(name: str) -> str:
             return f"{code.id} {code.name}\n\n{code.page.strip()}"
     page = library.find(name) or guests.installed().get(name) if name.replace("_", "").isalnum() else None
     if page:
-        return _page(page)
+        return page_of(page)
     system = systems.find(name) if name.isidentifier() else None
     if system:
         return _system(system)
@@ -133,7 +134,8 @@ def explain(name: str) -> str:
     raise SpecError([Diagnostic(NO_PAGE, f"there is no page `{name}`", fix=fix)])
 
 
-def _page(page: library.Page) -> str:
+def page_of(page: library.Page) -> str:
+    """A page of the library, as it is read by people."""
     from banach.compiler.text.expression import to_text
 
     lines = [f"{page.kind} {page.name}({', '.join(page.parameters)})", "", page.doc, ""]
@@ -194,10 +196,23 @@ def codes() -> Iterator[Code]:
     return iter(sorted(found.values(), key=lambda code: code.id))
 
 
-def listing(kind: str | None) -> dict[str, list[tuple[str, str]]]:
-    """What there is of a kind, or of every kind but diagnostics: names with a line each."""
+def guests_of(folder: str | Path | None) -> Mapping[str, library.Page]:
+    """The pages of installed packages, and of a folder if one is named. SpecError: one is wrong."""
+    return guests.installed() if folder is None else guests.beside(Path(folder))
+
+
+def listing(kind: str | None, folder: str | Path | None = None) -> dict[str, list[tuple[str, str]]]:
+    """What there is of a kind, or of every kind but diagnostics: names with a line each.
+
+    Pages are those of the library, of installed packages, and of `folder` if one is named. SpecError: it has
+    a page that is wrong.
+    """
     kinds = [kind] if kind else [k for k in KINDS if k != "diagnostics"]
-    return {k: list(_LISTS[k]()) for k in kinds}
+    found = {k: list(_LISTS[k]()) for k in kinds}
+    for page in guests_of(folder).values():
+        if f"{page.kind}s" in found:
+            found[f"{page.kind}s"].append((page.name, f"{page.doc} ({page.trusted})"))
+    return found
 
 
 def _pages(kind: str) -> Iterator[tuple[str, str]]:

@@ -102,7 +102,7 @@ def _by_method(
     names = Environment(own, Environment(page.shelf))
     places = {"start": method.start.span, "method": method.method.span}
     _options(page, method, names, spec, context, places, mistakes)
-    size, tolerance, scale, own = _stop(found, section)
+    size, tolerance, scale, own = _stop(found, section, spec, context)
     most = count(found.stop) if found.stop else 0
     names.known["tolerance"] = Number(tolerance)
     parts = library.table(section.state), section.next, page.where
@@ -164,7 +164,9 @@ def _options(
             places[name] = method.method.span
 
 
-def _stop(found: Solve, page: library.SolverPage) -> tuple[syntax.Node, Fraction, syntax.Node | None, bool]:
+def _stop(
+    found: Solve, page: library.SolverPage, names: Environment, context: Context
+) -> tuple[syntax.Node, Fraction, syntax.Node | None, bool]:
     """Size, tolerance and scale of the residual, and whether the spec states one of its own."""
     if found.stop is None:
         fix = "add `stop: {residual: 1e-6, most: 1000}`"
@@ -173,6 +175,10 @@ def _stop(found: Solve, page: library.SolverPage) -> tuple[syntax.Node, Fraction
     if "<" in given.text:  # a formula of the spec, over the states of the page
         return *stop_rule(parse(given)), True
     scale = parse(page.scale) if page.scale else None
+    plain = isinstance(given.value, int | Fraction | bool)
+    tolerance = None if plain else context.evaluate(parse(given), names, context)
+    if isinstance(tolerance, Number) and tolerance.value > 0:
+        return parse(page.residual), tolerance.value, scale, False
     return parse(page.residual), positive(given, "residual"), scale, False
 
 

@@ -39,6 +39,14 @@ def pages(said: Scalar | None, folder: Path | None) -> Mapping[str, Page]:
     return _shelved(root, said.text.strip("/"), shelf, within=root)
 
 
+def beside(folder: Path) -> Mapping[str, Page]:
+    """The pages of a folder, and of installed packages. SpecError: one is wrong, or it is no folder."""
+    if not folder.is_dir():
+        fix = "name the folder that has `operators/`, `functions/`, `solvers/` or `schedules/`"
+        raise SpecError([Diagnostic(BAD_PAGE, f"there is no folder `{folder}`", fix=fix)])
+    return _shelved(folder, folder.name, installed(), within=folder)
+
+
 @cache
 def installed() -> Mapping[str, Page]:
     """The pages of installed packages. SpecError: one is wrong, or a package does not load."""

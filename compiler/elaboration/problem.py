@@ -75,7 +75,11 @@ Sizes, numbers of repetitions and options in words must be known when the spec i
 NAME_CLASH = Code(
     "B208",
     "name-clash",
-    "Two things in one spec bear the same name. Every name means one thing; rename one of them.\n",
+    """Two things in one spec bear the same name. Every name means one thing; rename one of them.
+
+A map of a spec may have the name of a word of the language, `norm` say. Its formulas then speak of the map,
+and a warning says so.
+""",
 )
 
 

@@ -114,6 +114,10 @@ def _meant(name: object, cls: type[Section]) -> str | None:
 def unknown_key(key: Scalar, title: str, known: list[str]) -> Diagnostic:
     """A key that means nothing, with what was probably meant."""
     alias = ALIASES.get(key.text)
+    if alias in ("most", "residual") and alias not in known and "stop" in known:
+        fix = f"write `stop: {{{alias}: ...}}`, with `residual` and `most`"
+        label = f"here it is called `{alias}`, under `stop`"
+        return Diagnostic(UNKNOWN_KEY, f"{a(title)} has no key `{key.text}`", key.span, label=label, fix=fix)
     near = alias if alias in known else suggest(key.text, known)
     label = (
         f"here it is called `{near}`"

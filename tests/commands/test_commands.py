@@ -213,6 +213,18 @@ def test_list(banach_command):
     assert banach_command("list", "solvres").code == 2
 
 
+def test_list_with_pages_of_ones_own(banach_command, tmp_path):
+    (tmp_path / "pages/operators").mkdir(parents=True)
+    page = "banach: 1\nlibrary: operators\noperator halve():\n  doc: Half of it.\n  source: textbook\n"
+    page += "  returns(x): 0.5 * x\n  facts: {linear: true}\n  domain: real[3]\n  example: halve()\n"
+    (tmp_path / "pages/operators/halve.yaml").write_text(page)
+    said = banach_command("list", "operators", "--library", tmp_path / "pages")
+    assert "halve" in said.out and "the page pages/operators/halve.yaml" in said.out
+    (tmp_path / "pages/operators/halve.yaml").write_text(page.replace("source", "sauce"))
+    assert "sauce" in banach_command("list", "operators", "--library", tmp_path / "pages").err
+    assert banach_command("list", "--library", tmp_path / "nowhere").code == 2
+
+
 @pytest.mark.parametrize("name", ["lasso", "deblur", "deq"])
 def test_graph_reads_back(name, banach_command, model_file, tmp_path):
     from banach.ir.text import parse_graph, tensors_of
@@ -320,3 +332,12 @@ def test_reverse_then_compile(model_file, tmp_path):
     assert list(result) == ["d.x"] and (tmp_path / "g.onnx").exists()
     with pytest.raises(banach.SpecError, match="B60"):
         banach.load(model_file("deq")).compile(to="jax")
+
+
+def test_the_schema_knows_solvers_of_ones_own(banach_command, tmp_path):
+    (tmp_path / "pages/solvers").mkdir(parents=True)
+    own = (Path(__file__).parents[2] / "specs/solvers/picard.yaml").read_text().replace("picard", "own_picard")
+    (tmp_path / "pages/solvers/own_picard.yaml").write_text(own)
+    plain = banach_command("schema").out
+    said = banach_command("schema", "--library", tmp_path / "pages")
+    assert "own_picard" in said.out and "own_picard" not in plain, said.err

@@ -57,6 +57,16 @@ async def conversation() -> None:
     assert error.code == "B312" and error.range.start == types.Position(20, 10)
     misspelt = await session.change(text.replace("least_squares", "least_sqares"))
     assert misspelt[0].code == "B201" and "least_squares" in misspelt[0].message
+    (cure,) = await session.client.text_document_code_action_async(
+        types.CodeActionParams(
+            types.TextDocumentIdentifier(LASSO.as_uri()),
+            misspelt[0].range,
+            types.CodeActionContext(misspelt),
+        )
+    )
+    (edit,) = cure.edit.changes[LASSO.as_uri()]
+    assert cure.title == "write `least_squares`" and edit.range == misspelt[0].range
+    assert edit.new_text == "least_squares"
     await session.change(text)
     page = await session.client.text_document_hover_async(types.HoverParams(*session.at(text, "l1(lam)")))
     assert "weight" in page.contents.value
@@ -64,10 +74,17 @@ async def conversation() -> None:
         types.DefinitionParams(*session.at(text, "lam)"))
     )
     assert text.split("\n")[place.range.start.line].startswith("  lam:")
+    page = await session.client.text_document_definition_async(
+        types.DefinitionParams(*session.at(text, "fista"))
+    )
+    assert page.uri.endswith("specs/solvers/fista.yaml") and page.range.start.line == 2
     document, position = session.at(text, "fista")
     found = await session.client.text_document_completion_async(types.CompletionParams(document, position))
     labels = {item.label for item in found}
     assert {"fista", "l1", "softmax", "lipschitz", "lam", "f"} <= labels
+    outline = await session.client.text_document_document_symbol_async(types.DocumentSymbolParams(document))
+    names = {(symbol.name, symbol.detail) for symbol in outline}
+    assert {("n", "sizes"), ("lam", "parameters"), ("f", "operators"), ("x", "solve")} <= names
     await session.client.shutdown_async(None)
     session.client.exit(None)
     await session.client.stop()
@@ -75,3 +92,19 @@ async def conversation() -> None:
 
 def test_a_conversation() -> None:
     asyncio.run(asyncio.wait_for(conversation(), 120))
+
+
+def test_pages_beside_a_spec_are_known(tmp_path: Path) -> None:
+    from banach.compiler import editing
+
+    text = "banach: 1\nlibrary: pages\ninputs: {x: real}\noperators:\n  T: halve()\noutputs: {y: T(x)}\n"
+    name = str(tmp_path / "spec.yaml")
+    assert "halve" not in dict(editing.completions(text, name, 5))
+    (tmp_path / "pages/operators").mkdir(parents=True)
+    page = "banach: 1\nlibrary: operators\noperator halve():\n  doc: Half of it.\n  source: textbook\n"
+    page += "  returns(x): 0.5 * x\n  facts: {linear: true}\n  domain: real[3]\n  example: halve()\n"
+    (tmp_path / "pages/operators/halve.yaml").write_text(page)
+    assert dict(editing.completions(text, name, 5))["halve"] == "operator"
+    assert "Half of it." in (editing.hover(text, name, 5, 7) or "")
+    found = editing.page_place(text, name, "halve")
+    assert found is not None and found[0] == tmp_path / "pages/operators/halve.yaml" and found[1].line == 3

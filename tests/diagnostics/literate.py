@@ -2,7 +2,8 @@
 
 A page is named after its code. A fence with a file puts it into an empty folder: `yaml` makes spec.yaml,
 `yaml pages/operators/f.yaml` and `csv data.csv` what they name. The word `escaped` stands for a text with
-escapes (`\\x07`), and `× 9` for one whose last line comes nine times. A fence `console` holds commands
+escapes (`\\x07`), and `× 9` for one whose last line comes nine times. A fence `python make.py` is run in the
+folder, to make what is no text. A fence `console` holds commands
 that run there, one after the other, and what they print. The next file after it begins a new folder.
 """
 
@@ -66,6 +67,9 @@ def run(case: Case) -> tuple[str, list[int]]:
             path.write_bytes(content)
         os.chdir(folder)
         try:
+            for name in case.files:
+                if name.endswith(".py"):
+                    exec(compile(case.files[name], name, "exec"), {})
             for command in case.commands:
                 said = io.StringIO()
                 with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
