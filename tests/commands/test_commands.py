@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import banach
-from banach.compiler import telling
+from banach.compiler import library, telling
 
 OPEN = """\
 banach: 1
@@ -336,7 +336,8 @@ def test_reverse_then_compile(model_file, tmp_path):
 
 def test_the_schema_knows_solvers_of_ones_own(banach_command, tmp_path):
     (tmp_path / "pages/solvers").mkdir(parents=True)
-    own = (Path(__file__).parents[2] / "specs/solvers/picard.yaml").read_text().replace("picard", "own_picard")
+    page = (library.ROOT / "solvers/picard.yaml").read_text()
+    own = page.replace("picard", "own_picard")
     (tmp_path / "pages/solvers/own_picard.yaml").write_text(own)
     plain = banach_command("schema").out
     said = banach_command("schema", "--library", tmp_path / "pages")
