@@ -82,7 +82,7 @@ def deepinv_run(y: np.ndarray):
         iteration="FISTA",
         data_fidelity=deepinv.optim.L2(),
         prior=deepinv.optim.L1Prior(),
-        params_algo={"stepsize": 1.0, "lambda": WEIGHT},
+        params_algo={"stepsize": 1.0, "lambda": WEIGHT, "a": 3},
         max_iter=ITERATIONS,
         early_stop=False,
     )

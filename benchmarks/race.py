@@ -74,7 +74,7 @@ def fx(artifact: Any, device: str = "cpu", **inputs: np.ndarray) -> Run:
     given = []
     for port in artifact.inputs:
         array = inputs.get(port.name, None if port.default is None else port.default.array)
-        tensor = torch.from_numpy(np.asarray(array))
+        tensor = torch.from_numpy(np.array(array))
         given.append(tensor if tensor.ndim == 0 and not tensor.is_floating_point() else tensor.to(device))
     module, names = artifact.module.to(device), list(artifact.outputs)
 

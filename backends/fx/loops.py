@@ -132,10 +132,10 @@ class _Loop(torch.nn.Module):
         self._backwards.clear()
         return self
 
-    def _synchronise(self, flag: torch.Tensor) -> bool:
-        """The one place where the host waits for the device."""
+    def _synchronise(self, flags: torch.Tensor) -> Any:
+        """The one place where the host waits for the device: a truth, or a list of them for a vector."""
         self.synchronisations += 1
-        return bool(flag)
+        return flags.tolist() if flags.ndim else bool(flags)
 
     def _trip_cap(self, most: Operand) -> int:
         """The largest number of iterations; a number, or a tensor on the host, costs no waiting."""
@@ -272,6 +272,7 @@ class Fix(_Loop):
     """Iterate until the residual is small; looks at it once every `every` steps."""
 
     roles = ("step", "residual")
+    ahead: int | None = None  # looks that the host may fall behind, if not by `_ahead`
 
     def __init__(self, op: Op, types: Sequence[TensorType], lower: Lower, held: Sequence[bool]):
         super().__init__(op, types, lower)
@@ -290,8 +291,9 @@ class Fix(_Loop):
         start = ending = self._begin(operands)
         checked: Tensors = ()
         counter = torch.zeros((), dtype=torch.int64, device=ending[2].device)
-        going, k = torch.ones((), dtype=torch.bool), 0
-        while k < most and (not k or self._synchronise(going)):
+        looks: list[_Look] = []  # those that the host has not seen
+        burst, k = 1, 0
+        while k < most:
             before = fresh = state
             for _ in range(min(every, most - k)):
                 before, fresh = fresh, step(counter, *fresh, *captures)
@@ -305,9 +307,40 @@ class Fix(_Loop):
             else:  # the loop ends there, so nothing is masked, and it is judged once
                 state = fresh
                 going = torch.logical_not(size <= tolerance * scale) & (size + scale < torch.inf)
+            looks.append(_Look(going, k, state, checked))
+            if k < most and len(looks) == burst:
+                ended = self._first_ended(looks)
+                if ended is not None:
+                    k, state, checked = ended.k, ended.state, ended.checked
+                    break
+                burst, looks = min(2 * burst, self._ahead(state)), []
+        else:  # the last look is no reason to wait; those before it may have ended the loop
+            ended = self._first_ended(looks[:-1]) if len(looks) > 1 else None
+            if ended is not None:
+                k, state, checked = ended.k, ended.state, ended.checked
         if checked and not lanes:
             ending = exported.judge(start, k, checked[0], checked[1], tolerance)
         return (*state, *ending)
+
+    def _first_ended(self, looks: "Sequence[_Look]") -> "_Look | None":
+        """The first look after which the loop has ended; the host waits once for all of them."""
+        if len(looks) == 1:
+            return None if self._synchronise(looks[0].going) else looks[0]
+        going = self._synchronise(torch.stack([look.going for look in looks]))
+        return next((look for look, goes in zip(looks, going) if not goes), None)
+
+    def _ahead(self, state: Tensors) -> int:
+        """How many looks the host may fall behind: none on a CPU, which never waits.
+
+        An accelerator works on while the host waits for nothing. What it did too much is thrown away, so
+        iterations and results are those of a host that looks every time. States are kept for as long.
+        """
+        if self.ahead is not None:
+            return self.ahead
+        if all(x.device.type == "cpu" for x in state):
+            return 1
+        size = sum(x.numel() * x.element_size() for x in state)
+        return max(1, min(_MOST_AHEAD, _KEPT // max(size, 1)))
 
     def export(self, operands: Sequence[Operand], sizes: Sizes) -> Tensors:
         return exported.fix(self.op, self.run, operands, sizes, self._begin(operands), self.held)
@@ -315,6 +348,19 @@ class Fix(_Loop):
     def _begin(self, operands: Sequence[Operand]) -> exported.Record:
         lane = operands[2].shape[:1] if self.op.attribute("lanes") else ()
         return exported.begin(lane, operands[0], _home(operands[2:]))
+
+
+_MOST_AHEAD, _KEPT = 16, 1 << 28  # looks, and bytes of states that are kept for them
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at the residual: whether the loop goes on, as the device will know, and what there was then."""
+
+    going: torch.Tensor
+    k: int
+    state: Tensors
+    checked: Tensors
 
 
 def _home(operands: Sequence[Operand]) -> torch.device:

@@ -88,7 +88,8 @@ def test_between_two_checks_nothing_crosses_over(page, monkeypatch):
     def ask(loop, flag):
         assert flag.device.type == "cuda"
         answers[0] += 1
-        return answers[0] % 4 != 0  # every loop goes on three times
+        goes = answers[0] % 4 != 0  # every loop goes on three times
+        return [goes] * len(flag) if flag.ndim else goes
 
     monkeypatch.setattr(_Loop, "_synchronise", ask)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
@@ -113,3 +114,30 @@ def test_the_counter_counts():
         x = torch.tensor(3.0, device="cuda") + torch.empty(3, device="cuda")
         assert x.cpu().device.type == "cpu"
     assert waits.total == 2, waits.seen
+
+
+@pytest.mark.parametrize("ahead", [2, 3, 16])
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("lanes", [(), (named("batch"),)])
+@pytest.mark.parametrize("most", [500, 17, 2, 0])
+def test_a_host_that_falls_behind_finds_the_same(ahead, every, lanes, most):
+    """As on an accelerator: bit for bit the same, and one wait for many looks."""
+    arrays = [torch.tensor(x) for x in data((6,) if lanes else (), scale=0.3)]
+    limits = (torch.tensor(1e-12).double(), most)
+    keen, behind = (lower(solve(lanes=lanes, every=every)) for _ in range(2))
+    expected = keen(*arrays, *limits)
+    (loop,) = loops(behind)
+    loop.ahead = ahead
+    found = behind(*arrays, *limits)
+    assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))
+    looked = checks(expected[1], every, most)
+    # One look, then twice as many each time, up to `ahead`; and those at the end.
+    assert asked(behind) <= 2 + ahead.bit_length() + looked // ahead, (asked(behind), looked)
+    assert looked < 3 or asked(behind) < asked(keen)
+
+
+def test_an_accelerator_falls_behind_unless_states_are_large():
+    (loop,) = loops(lower(solve()))
+    small, large = (torch.empty(n, device="meta") for n in (1000, 1 << 26))
+    assert loop._ahead([torch.empty(1000)]) == 1
+    assert loop._ahead([small]) == 16 and loop._ahead([small, large]) == 1
