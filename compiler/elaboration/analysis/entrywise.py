@@ -225,8 +225,11 @@ def _apply(op: Op, operands: list[Meaning], types: list[TensorType], move: Move)
     except (NotRead, TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
         pass  # no operation on fractions: as the model works it out, then
     held = [np.asarray(a, numpy_dtype(own.dtype)) for a, own in zip(arrays, types)]
-    with np.errstate(all="ignore"):
-        result = np.asarray(definition.evaluate(*held, **dict(op.attributes)), numpy_dtype(type.dtype))
+    try:
+        with np.errstate(all="ignore"):
+            result = np.asarray(definition.evaluate(*held, **dict(op.attributes)), numpy_dtype(type.dtype))
+    except KeyError:  # it asks for a size that only the run knows
+        return Free()
     return Fixed(_rational(result)) if np.isfinite(result).all() else Free()
 
 
