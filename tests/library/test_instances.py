@@ -2,7 +2,7 @@
 
 A spec takes its data as inputs, of sizes that only the run knows, so it is compiled once. Shapes are odd (one
 row, one column, wide, tall, primes), and every third problem is ill-conditioned: singular values over three
-powers of ten, much noise, few links. Fifty instances each by `make nightly`, eight otherwise.
+powers of ten, much noise, few links. Fifty instances each.
 """
 
 from collections.abc import Callable
@@ -309,9 +309,7 @@ def compiled(name: str, backend: str) -> Any:
     return banach.loads(CASES[name].spec).compile(to=backend)
 
 
-@pytest.mark.parametrize(
-    "number", [*range(8), *(pytest.param(k, marks=pytest.mark.slow) for k in range(8, 50))]
-)
+@pytest.mark.parametrize("number", range(50))
 @pytest.mark.parametrize("name", CASES)
 def test_the_answer_of_another_program(name: str, number: int) -> None:
     case = CASES[name]
