@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from race import FAST, Contender, Goal, Run, onnx, options, peer, race
+from race import FAST, Goal, Run, compared, onnx, options, peer, race
 
 from banach.compiler.optimisation import Options
 
@@ -49,16 +49,6 @@ def neighbours(data: np.ndarray) -> dict[str, Run]:
     return runs
 
 
-def field_of(runs: dict[str, Run]) -> list[Contender]:
-    exact = next(iter(runs.values()))()
-    return [
-        Contender(
-            name, run, note=f"from the first: {np.linalg.norm(run() - exact) / np.linalg.norm(exact):.0e}"
-        )
-        for name, run in runs.items()
-    ]
-
-
 def main() -> None:
     asked = options(__doc__)
     data = np.random.default_rng(0).standard_normal((256, 256))
@@ -67,7 +57,11 @@ def main() -> None:
         "banach, direct": compiled(deblur, asked.threads, DIRECT, y=data),
         "banach, conjugate gradients": compiled(deblur, asked.threads, FAST, y=data),
     }
-    race(f"Tikhonov deblurring 256 × 256, {asked.threads} threads", field_of(runs), asked.seconds)
+    race(
+        f"Tikhonov deblurring 256 × 256, {asked.threads} threads",
+        compared(runs, "x", runs["banach, direct"]()),
+        asked.seconds,
+    )
     multigrid = Path(__file__).parent / "specs/multigrid.yaml"
     runs = {
         "banach, direct": compiled(poisson, asked.threads, DIRECT, f=data),
@@ -78,7 +72,7 @@ def main() -> None:
     best = "pyamg Ruge-Stüben"
     race(
         f"Poisson 256 × 256 to {TOLERANCE}, {asked.threads} threads",
-        field_of(runs),
+        compared(runs, "x", runs["banach, direct"]()),
         asked.seconds,
         [Goal("banach, direct", best, 1 / 15), Goal("banach, multigrid", best, 1.0)],
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from shutil import copy
 
 import numpy as np
-from race import FAST, Contender, Goal, fx, onnx, options, peer, race
+from race import FAST, Contender, Goal, compared, fx, onnx, options, peer, race
 
 SPEC = Path(__file__).parent / "specs/fno.yaml"
 SAMPLES, N, MODES, WIDTH = 8, 64, 12, 32
@@ -119,18 +119,13 @@ def main() -> None:
     a = np.random.default_rng(0).standard_normal((SAMPLES, N, N)).astype(np.float32)
     held = weights()
     by_products = torch_run(a, held, transform=False)
-    exact = by_products().numpy()
-    field = []
-    for name, run in {
+    runs = {
         "torch by hand, products": by_products,
         "torch by hand, rfft2": torch_run(a, held, transform=True),
         "banach, ONNX": onnx(compiled(held, "onnx"), asked.threads, a=a),
         "banach, fx": fx(compiled(held, "fx"), a=a),
-    }.items():
-        found = run()
-        found = np.asarray(found["y"] if isinstance(found, dict) else found)
-        off = np.linalg.norm(found - exact) / np.linalg.norm(exact)
-        field.append(Contender(name, run, note=f"from the first: {off:.0e}"))
+    }
+    field = compared(runs, "y", by_products())
     run = neuralop_run(a)
     if run is not None:
         field.append(Contender("neuraloperator", run))

@@ -108,10 +108,10 @@ def compared(
             continue
         found, note = run(), ""
         if isinstance(found, dict):
-            made = int(found[f"{output}.iterations"])
+            made = found.get(f"{output}.iterations")
             if iterations is not None and made != iterations:
                 raise RuntimeError(f"{name} made {made} iterations for {iterations}")
-            note = "" if iterations is not None else f", {made} iterations"
+            note = f", {int(made)} iterations" if made is not None and iterations is None else ""
             found = found[output]
         found, exact = np.asarray(found, np.float64), np.asarray(exact, np.float64)
         off = np.linalg.norm(found - exact) / np.linalg.norm(exact)
@@ -151,17 +151,6 @@ def race(
         if goal.name in best and goal.against in best:
             ratio = best[goal.name] / best[goal.against]
             met = "met" if ratio <= goal.most else "NOT met"
-            print(f"  goal: {goal.name} / {goal.against} at most {goal.most}: {ratio:.2f}, {met}")
+            print(f"  goal: {goal.name} / {goal.against} at most {goal.most:.3g}: {ratio:.3g}, {met}")
     sys.stdout.flush()
     return best
-
-
-def gigabytes_per_second() -> float:
-    """How fast an array beyond the caches is read, by a sum."""
-    array = np.ones(1 << 26, np.float32)
-    best = float("inf")
-    for _ in range(5):
-        begun = time.perf_counter()
-        array.sum()
-        best = min(best, time.perf_counter() - begun)
-    return array.nbytes / best / 1e9

@@ -90,7 +90,7 @@ def _parser() -> _Parser:
     step = "write one step of the training: (parameters, state, batch) to (parameters', state', loss)"
     compile_.add_argument("--train-step", action="store_true", help=step)
     compile_.add_argument(
-        "--phase", type=arguments.count, default=1, metavar="N", help="of which phase of `train:`, from 1 on"
+        "--phase", type=arguments.count, metavar="N", help="of which phase of `train:`, from 1 on"
     )
     arguments.weights(compile_)
 
@@ -180,11 +180,13 @@ def _check(options: Any, texts: dict[str, str]) -> int:
 def _compile(options: Any, texts: dict[str, str]) -> int:
     if options.train_step and options.gradient:
         raise SpecError([Diagnostic(USAGE, "--train-step and --gradient exclude each other", fix="drop one")])
+    if options.phase is not None and not options.train_step:
+        raise SpecError([Diagnostic(USAGE, "--phase is one of a training", fix="add --train-step")])
     model = _load(options.spec, texts, options.weights)
     code = FINE if options.train_step else _refused(model, texts)
     if code != FINE:
         return code
-    target: Any = model.train_step(options.phase) if options.train_step else model
+    target: Any = model.train_step(options.phase or 1) if options.train_step else model
     if options.gradient:
         output, colon, inputs = options.gradient.partition(":")
         if not colon or not inputs:

@@ -166,7 +166,8 @@ class _Elaborator:
         if self.plan is None or self.sections.mistakes:
             return None  # the loss may read what has failed
         sections = self.sections
-        parts = self.names, self.context, sections.trainable, sections.followers, self.marks, self._lane()
+        moved = sections.trainable, sections.followers, sections.initial
+        parts = self.names, self.context, *moved, self.marks, self._lane()
         place = self.plan.section.loss.span
         return self.sections.attempt(lambda plan=self.plan: plan.task(*parts), None, place)
 

@@ -169,15 +169,15 @@ class TrainStep:
 
     def __init__(self, model: Model, phase: int = 1):
         count = len(model._tasks)
-        if not 1 <= phase <= count:
-            message = (
-                f"there is no phase {phase} of this training"
-                if count
-                else "this spec has no section `train:`"
+        message = fix = ""
+        if not count:
+            message, fix = (
+                "this spec has no section `train:`",
+                "add `train:`: a loss, data, a method and steps",
             )
-            fix = (
-                f"phases go from 1 to {count}" if count else "add `train:`: a loss, data, a method and steps"
-            )
+        elif not 1 <= phase <= count:
+            message, fix = f"there is no phase {phase} of this training", f"phases go from 1 to {count}"
+        if message:
             raise SpecError([Diagnostic(training.NOT_TRAINABLE, message, fix=fix)])
         self.model, self.task = model, model._tasks[phase - 1]
         self.step = training.step(self.task)

@@ -93,23 +93,20 @@ class _State:
     losses: list[float] = field(default_factory=list)
     phase: int = 0
     since: int = 0
+    best: int = 0  # the first step of the phase with its least loss
 
     def move(self, found: Mapping[str, np.ndarray], made: Step, loss: float) -> None:
         """Takes over what a step has made."""
         for name in made.carried:
             (self.own if name in made.own else self.weights)[name] = found[f"{name}'"]
         self.losses.append(loss)
+        if loss < self.losses[self.best]:
+            self.best = len(self.losses) - 1
 
     def enter(self, made: Step) -> None:
         """Begins the next phase, with the weights as they are."""
-        self.phase, self.since = self.phase + 1, len(self.losses)
+        self.phase, self.since, self.best = self.phase + 1, len(self.losses), len(self.losses)
         self.own = {name: made.defaults[name] for name in made.own}
-
-    @property
-    def stale(self) -> int:
-        """Steps of this phase since the first one with the least loss."""
-        here = self.losses[self.since :]
-        return len(here) - 1 - here.index(min(here)) if here else 0
 
 
 def elaborated(
@@ -158,7 +155,9 @@ def step(task: Task) -> Step:
         name: follower for name, follower in task.followers.items() if follower.of in task.parameters
     }
     for name, follower in followers.items():
-        carried[name] = build.input(name, carried[follower.of].type, Tensor(follower.initial), follower.place)
+        carried[name] = build.input(
+            name, carried[follower.of].type, Tensor(task.initial[name]), follower.place
+        )
     rest = [
         carried.get(port.name) or build.input(port.name, port.type, port.default, port.place)
         for port in loss.inputs[count:]
@@ -228,7 +227,7 @@ def run(
     (B723), or it is another run's (B721).
     """
     identity = {"run": _digest(tasks, made), "backend": backend}
-    state = _begin(folder, identity, made, resume)
+    state = _begin(folder, identity, tasks[0].initial, made, resume)
     if not resume:
         _keep(folder, identity, state)
     total = sum(task.steps for task in tasks) if steps is None else steps
@@ -277,7 +276,8 @@ def _ended(task: Task, state: _State) -> str | None:
         return None
     if task.enough is not None and state.losses[-1] <= task.enough:
         return ENOUGH
-    return PATIENCE if task.patience is not None and state.stale >= task.patience else None
+    stale = len(state.losses) - 1 - state.best
+    return PATIENCE if task.patience is not None and stale >= task.patience else None
 
 
 def _digest(tasks: Sequence[Task], made: Sequence[Step]) -> str:
@@ -306,16 +306,21 @@ def _keep(folder: Path, identity: Mapping[str, str], state: _State) -> None:
     whole_file.write(files, folder)
 
 
-def _begin(folder: Path, identity: Mapping[str, str], made: Sequence[Step], resume: bool) -> _State:
+def _begin(
+    folder: Path,
+    identity: Mapping[str, str],
+    initial: Mapping[str, np.ndarray],
+    made: Sequence[Step],
+    resume: bool,
+) -> _State:
     from banach.backends import weights
 
     path, first = folder / CHECKPOINT, made[0]
-    names = _weights(made)
     if not resume:
         if path.exists():
             fix = "add --resume, or give another folder"
             raise RunError(Diagnostic(FOLDER_IN_USE, f"`{folder}` holds a checkpoint already", fix=fix))
-        return _State(names, {name: first.defaults[name] for name in first.own})
+        return _State(dict(initial), {name: first.defaults[name] for name in first.own})
     if not path.is_file():
         fix = "leave --resume away to begin"
         raise RunError(Diagnostic(NO_CHECKPOINT, f"there is no checkpoint in `{folder}`", fix=fix))
@@ -323,10 +328,12 @@ def _begin(folder: Path, identity: Mapping[str, str], made: Sequence[Step], resu
     try:
         told = json.loads(note)
         phase, since = (int(number) for number in held["phase"])
-        kept = {name: held[f"weights.{name}"] for name in names}
+        kept = {name: held[f"weights.{name}"] for name in initial}
         own = {name: held[f"own.{name}"] for name in made[phase].own}
         losses = [float(x) for x in held["losses"]]
-        same = all(told[key] == value for key, value in identity.items()) and 0 <= since <= len(losses)
+        same = all(told[key] == value for key, value in identity.items())
+        if phase < 0 or not 0 <= since <= len(losses):
+            raise ValueError("no such phase")
     except (KeyError, ValueError, TypeError, IndexError):
         message = f"`{path}` is no checkpoint of this training"
         raise RunError(Diagnostic(OTHER_RUN, message, fix="give the folder of this spec's run")) from None
@@ -334,12 +341,8 @@ def _begin(folder: Path, identity: Mapping[str, str], made: Sequence[Step], resu
         what = "backend" if told["run"] == identity["run"] else "spec, or its data,"
         message = f"the {what} is another than when `{path}` was written"
         raise RunError(Diagnostic(OTHER_RUN, message, fix="begin anew in another folder"))
-    return _State(kept, own, losses, phase, since)
-
-
-def _weights(made: Sequence[Step]) -> Arrays:
-    """The parameters of all phases, learnt and following, as they are before the first step."""
-    return {name: step.defaults[name] for step in made for name in step.carried if name not in step.own}
+    here = losses[since:]
+    return _State(kept, own, losses, phase, since, since + here.index(min(here)) if here else since)
 
 
 def backend_of(folder: Path) -> str | None:

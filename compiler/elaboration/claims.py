@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from banach.compiler import library
 from banach.compiler.elaboration import arithmetic, formulas, updates
 from banach.compiler.elaboration.complexes import admit
@@ -12,7 +14,7 @@ from banach.compiler.elaboration.declarations import count, derivative, positive
 from banach.compiler.elaboration.iteration import Recipe, Solved, solve, start_types
 from banach.compiler.elaboration.problem import WRONG_KIND, refuse
 from banach.compiler.elaboration.region import Formulas
-from banach.compiler.elaboration.things import Complex, Environment, Number, Tensor, describe
+from banach.compiler.elaboration.things import Complex, Environment, Number, Table, Tensor, describe
 from banach.compiler.spec import SOLVE_KEYS, Method, Solve
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse
@@ -177,6 +179,8 @@ def _stop(
     scale = parse(page.scale) if page.scale else None
     plain = isinstance(given.value, int | Fraction | bool)
     tolerance = None if plain else context.evaluate(parse(given), names, context)
+    if isinstance(tolerance, Table) and not tolerance.array.ndim and np.isfinite(tolerance.array):
+        tolerance = Number(Fraction(float(tolerance.array)))  # of a root, say
     if isinstance(tolerance, Number) and tolerance.value > 0:
         return parse(page.residual), tolerance.value, scale, False
     return parse(page.residual), positive(given, "residual"), scale, False

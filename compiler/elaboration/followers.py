@@ -5,13 +5,8 @@ network. What a model deploys may be V as well: the average of W over the last s
 Sources: Polyak & Juditsky 1992; Tarvainen & Valpola 2017.
 """
 
-from collections.abc import Mapping as Named
 from dataclasses import dataclass
 
-import numpy as np
-
-from banach.compiler.elaboration import arithmetic, training
-from banach.compiler.elaboration.complexes import carried
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.parameters import trainable
 from banach.compiler.elaboration.problem import UNKNOWN_NAME, WRONG_KIND, refuse
@@ -19,19 +14,17 @@ from banach.compiler.elaboration.things import Environment, Number, describe
 from banach.compiler.spec import Parameter
 from banach.compiler.text.expression import parse
 from banach.compiler.text.section import WRONG_FORM
-from banach.compiler.text.source import Mapping, Node, Scalar
+from banach.compiler.text.source import Mapping, Node
 from banach.ir.diagnostic import Diagnostic, SpecError, suggest
 from banach.ir.span import Span
-from banach.ir.tensor_type import numpy_dtype
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Follower:
-    """A parameter that is drawn to another one; `initial` is what it is before the first step."""
+    """A parameter that is drawn to another one."""
 
     of: str
     decay: float
-    initial: np.ndarray
     place: Span
 
 
@@ -42,14 +35,6 @@ class Leader:
     name: str
     node: Node
     decay: float
-
-    def follower(
-        self, key: Scalar, thing: object, weights: Named[str, np.ndarray] | None, context: Context
-    ) -> Follower:
-        """The follower `key`, which starts as `thing`, or at its weight if there are any."""
-        held = training.weighted(key, carried(thing), weights, context)
-        initial = np.asarray(arithmetic.as_array(held), numpy_dtype(context.scope.precision))
-        return Follower(self.name, self.decay, initial, key.span)
 
 
 def leader(node: Node, known: Mapping | None, names: Environment, context: Context) -> Leader | None:

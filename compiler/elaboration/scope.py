@@ -114,20 +114,11 @@ class Scope:
 
     def _table(self, table: Table, place: Span | None) -> Value:
         if id(table) not in self._made:
-            array = stored(table, self.precision)
-            if array.size > _WORTH_HOLDING and not table.label and np.all(array == array.flat[0]):
-                number = self.build.scalar(array.flat[0].item(), str(array.dtype))
-                whole = self.build.op("broadcast", number, shape=array.shape, place=place)
-                self._made[id(table)] = (table, whole)
-                return whole
-            weight = Constant(array)
+            weight = Constant(stored(table, self.precision))
             if table.label:
                 self.labels.setdefault(weight.digest, table.label)
             self._made[id(table)] = (table, self.build.constant(weight, place))
         return self._made[id(table)][1]
-
-
-_WORTH_HOLDING = 1 << 16  # entries of a table of one number, without a name, that is held as it is
 
 
 def dtype_of(precision: str) -> str:

@@ -40,7 +40,7 @@ from banach.compiler.text.source import Node, Scalar
 from banach.ir.diagnostic import Diagnostic, SpecError
 from banach.ir.graph import Value
 from banach.ir.span import Span
-from banach.ir.tensor_type import TensorType
+from banach.ir.tensor_type import TensorType, numpy_dtype
 
 Weights = Named[str, np.ndarray]
 Stage = Literal["model", "given", "opened", "task"]
@@ -69,6 +69,7 @@ class Sections:
     claims: list[Claim] = field(default_factory=list)
     trainable: dict[str, Span] = field(default_factory=dict)
     followers: dict[str, Follower] = field(default_factory=dict)
+    initial: dict[str, np.ndarray] = field(default_factory=dict)  # of parameters that a training may move
     furnished: dict[str, Span] = field(default_factory=dict)  # parameters of blocks, whether read or not
     free: list[syntax.Name] = field(default_factory=list)  # what formulas read from outside themselves
 
@@ -145,12 +146,15 @@ class Sections:
         leader = followers.leader(node, self.spec.head.parameters, self.names, self.context)
         source = node if leader is None else leader.node
         thing = parameter(key, source, self.names, self.context, self.context.folder, self.seed, copy)
-        if leader is not None and not self.within:
-            self.followers[key.text] = leader.follower(key, thing, self.weights, self.context)
         if (leader is not None or trainable(node)) and not self.within:
             if leader is None:
                 self.trainable[key.text] = key.span
+            else:
+                self.followers[key.text] = Follower(leader.name, leader.decay, key.span)
             held = training.weighted(key, carried(thing), self.weights, self.context)
+            self.initial[key.text] = np.asarray(
+                arithmetic.as_array(held), numpy_dtype(self.context.scope.precision)
+            )
             if self.stage in ("opened", "task"):
                 held = training.opened(key, held, self.context)
             thing = Complex(held) if isinstance(thing, Complex) else held

@@ -82,14 +82,16 @@ _LARGEST = 2**62
 class Task:
     """What is to be learnt. `loss` is a graph of the parameters, a batch and options with defaults.
 
-    `parameters` are those that are learnt, `followers` those that are drawn to some of them. `samples` hold
-    one row for every sample, and a step takes `batch` rows of them; `whole` is the same at every step.
-    `shuffle` is the key of the order of samples; None: as they stand.
+    `parameters` are those that are learnt, `followers` those that are drawn to some of them; `initial` has
+    the values of all that a training may move. `samples` hold one row for every sample, and a step takes
+    `batch` rows of them; `whole` is the same at every step. `shuffle` is the key of the order of samples;
+    None: as they stand.
     """
 
     loss: Graph
     parameters: tuple[str, ...]
     followers: Mapping[str, "Follower"]
+    initial: Mapping[str, np.ndarray]
     samples: Mapping[str, np.ndarray]
     whole: Mapping[str, np.ndarray]
     batch: int
@@ -181,6 +183,7 @@ class Plan:
         context: Context,
         parameters: Mapping[str, Span],
         followers: Mapping[str, "Follower"],
+        initial: Mapping[str, np.ndarray],
         marks: Mapping[str, bool],
         lane: Size,
     ) -> Task:
@@ -206,6 +209,7 @@ class Plan:
             loss=graph,
             parameters=tuple(parameters),
             followers=followers,
+            initial=initial,
             samples=samples,
             whole=whole,
             batch=self.batch or count,

@@ -57,11 +57,15 @@ def test_every_primitive_means_what_the_oracle_means(name, sample, dtype):
     same(found.numpy(), evaluate(graph, arrays)[0], 1e-12 if dtype == "float64" else 2e-5)
 
 
-@pytest.mark.parametrize(("name", "sample"), SAMPLES)
+def differentiable(name, sample):
+    """Whether an operation takes a real number to another."""
+    graph, _ = one_operation(name, sample, "float64")
+    return graph.output_types[0].is_float and any(port.type.is_float for port in graph.inputs)
+
+
+@pytest.mark.parametrize(("name", "sample"), [case for case in SAMPLES if differentiable(*case.values)])
 def test_torch_and_our_reverse_agree_on_every_primitive(name, sample):
     graph, arrays = one_operation(name, sample, "float64")
-    if not graph.output_types[0].is_float or not any(port.type.is_float for port in graph.inputs):
-        pytest.skip("no derivative")
     seed = np.random.default_rng(3).standard_normal(graph.output_types[0].shape)
     expected = evaluate(reverse(graph), [*arrays, seed])
     given = tensors(arrays)

@@ -425,3 +425,26 @@ outputs: {x: x}
     forged.reseal()
     found = verify(forged.finish())
     assert not found.ok and "says nothing without its numbers" in " ".join(found.failed)
+
+
+def test_a_table_of_one_number_is_found(banach_command, tmp_path):
+    """A large table of ones is stretched from a number, but for one that the certificate speaks of."""
+    spec = """banach: 1
+precision: float64
+sizes: {n: 100}
+inputs: {b: "real[n]"}
+operators:
+  A: ones(n, n) / 1000
+  f: least_squares(A, b)
+solve:
+  x:
+    method: gradient_descent(f)
+    start: zeros(n)
+    stop: {residual: sqrt(1e-16), most: 200}
+outputs: {x: x}
+"""
+    (tmp_path / "spec.yaml").write_text(spec)
+    said = banach_command("compile", tmp_path / "spec.yaml", "-o", tmp_path / "x.onnx")
+    assert said.code == 0 and "x: proved" in said.out, said.err
+    said = banach_command("verify", tmp_path / "x.onnx")
+    assert said.code == 0 and "stops at 1e-08" in said.out, said.out

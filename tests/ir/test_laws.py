@@ -82,11 +82,13 @@ DERIVATIVES = [
 ]
 
 
-@pytest.mark.parametrize("key", CASES)
-@pytest.mark.parametrize("law", DERIVATIVES)
-def test_derivative(key: str, law) -> None:
-    if SAMPLES[key][0] == "stop_gradient" and law is laws.check_derivative:
-        pytest.skip("its derivative is 0 by definition")
+def _held_to(key: str, law) -> bool:
+    """`stop_gradient` has the derivative 0 by definition, which is not that of its values."""
+    return law is not laws.check_derivative or key not in SAMPLES or SAMPLES[key][0] != "stop_gradient"
+
+
+@pytest.mark.parametrize(("law", "key"), [(law, k) for law in DERIVATIVES for k in CASES if _held_to(k, law)])
+def test_derivative(law, key: str) -> None:
     law(CASES[key])
 
 

@@ -57,23 +57,32 @@ def fit(random: Random, k: int) -> Inputs:
     return {"A": a, "b": a @ random.standard_normal(n) + 0.1 * random.standard_normal(m)}
 
 
-LASSO = """
+FIT = """
 banach: 1
 precision: float64
 sizes: {m: any, n: any}
 inputs: {A: "real[m, n]", b: "real[m]"}
 operators:
   f: least_squares(A, b)
-  g: l1(0.05)
+  g: PENALTY
 solve:
   x:
     method: METHOD
     start: zeros(n)
-    stop: {residual: 1e-12, most: 200000}
+    stop: {residual: TOLERANCE, most: 200000}
 outputs:
   x: x
-  objective: f(x) + g(x)
+  objective: f(x)VALUE
 """
+
+
+def fitting(method: str, penalty: str = "l1(0.05)", value: str = "", tolerance: str = "1e-12") -> str:
+    """The spec of a fit, whose objective is that of the data and, if it has one, the penalty's value."""
+    words = {"METHOD": method, "PENALTY": penalty, "VALUE": value, "TOLERANCE": tolerance}
+    text = FIT
+    for word, meant in words.items():
+        text = text.replace(word, meant)
+    return text
 
 
 def lasso(A: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -91,22 +100,6 @@ def stacked(random: Random, k: int) -> Inputs:
     given = fit(random, k)
     n = given["A"].shape[1]
     return {"A": np.vstack([given["A"], 0.1 * np.eye(n)]), "b": np.append(given["b"], np.zeros(n))}
-
-
-SQUARES = """
-banach: 1
-precision: float64
-sizes: {m: any, n: any}
-inputs: {A: "real[m, n]", b: "real[m]"}
-operators:
-  f: least_squares(A, b)
-solve:
-  x:
-    method: lbfgs(f)
-    start: zeros(n)
-    stop: {residual: 1e-9, most: 2000}
-outputs: {x: x}
-"""
 
 
 def shrunk(A: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -280,16 +273,11 @@ def fitted(t: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 CASES = {
-    "fista, scikit-learn": Case(LASSO.replace("METHOD", "fista(f, g)"), fit, lasso, "objective"),
+    "fista, scikit-learn": Case(fitting("fista(f, g)", value=" + g(x)"), fit, lasso, "objective"),
     "adaptive_restart, scipy": Case(
-        LASSO.replace("METHOD", "adaptive_restart(f, g)")
-        .replace("l1(0.05)", "nonnegative()")
-        .replace(" + g(x)", ""),
-        fit,
-        nonnegative,
-        "objective",
+        fitting("adaptive_restart(f, g)", "nonnegative()"), fit, nonnegative, "objective"
     ),
-    "lbfgs, scikit-learn": Case(SQUARES, stacked, shrunk),
+    "lbfgs, scikit-learn": Case(fitting("lbfgs(f)", tolerance="1e-9"), stacked, shrunk),
     "cg, numpy": Case(LINEAR.replace("METHOD", "cg(A, b)"), definite, lambda A, b: np.linalg.solve(A, b)),
     "minres, numpy": Case(
         LINEAR.replace("METHOD", "minres(A, b)"), indefinite, lambda A, b: np.linalg.solve(A, b)

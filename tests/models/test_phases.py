@@ -115,6 +115,39 @@ def test_what_was_learnt_is_deployed(folder: Path, tmp_path: Path, banach_comman
     np.testing.assert_allclose(before["average"], x @ [0.5, -1, 2], rtol=1e-10)
 
 
+def test_weights_have_what_no_phase_learns(folder: Path, tmp_path: Path) -> None:
+    """Parameters that stand still are weights as well, and so is one that follows them."""
+    text = SPEC.split("  - loss: (dot(slow")[0]
+    banach.loads(text, folder=folder).train(tmp_path, to="onnx")
+    learnt = banach.loads(text, folder=folder, weights=tmp_path / WEIGHTS)
+    assert learnt.compile().run(x=np.zeros((1, 3)))["y"] == 0.25
+
+
+def test_a_checkpoint_of_no_phase_is_refused(folder: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    model = banach.load(folder / "teacher.yaml")
+    model.train(tmp_path, to="onnx", steps=3)
+    with safe_open(tmp_path / CHECKPOINT, "numpy") as kept:
+        note = kept.metadata()
+    held = load_file(tmp_path / CHECKPOINT)
+    for place in ([-1, 0], [2, 0], [0, 4], [0, -1]):
+        save_file(held | {"phase": np.asarray(place)}, tmp_path / CHECKPOINT, note)
+        with pytest.raises(banach.RunError, match="B721"):
+            model.train(tmp_path, to="onnx", resume=True)
+
+
+def test_patience_is_of_a_phase(folder: Path, tmp_path: Path) -> None:
+    """The losses of another phase are no measure: the second begins above the least of the first."""
+    text = SPEC.replace(
+        "method: sgd(0.1)\n    steps: 5", "method: sgd(0.1)\n    steps: 5\n    stop: {patience: 2}"
+    )
+    found = banach.loads(text, folder=folder).train(tmp_path, to="onnx")
+    losses = by_hand(folder)[1]
+    assert min(losses[:7]) < min(losses[7:]) and found.status == "finished" and found.steps == 12
+
+
 def test_the_step_of_a_phase_is_a_file(folder: Path, tmp_path: Path, banach_command: Any) -> None:
     from banach.backends.onnx.run import load
 
@@ -128,6 +161,8 @@ def test_the_step_of_a_phase_is_a_file(folder: Path, tmp_path: Path, banach_comm
         "compile", folder / "teacher.yaml", "--train-step", "--phase", 3, "-o", tmp_path / "x"
     )
     assert said.code == 2 and "phases go from 1 to 2" in said.err
+    said = banach_command("compile", folder / "teacher.yaml", "--phase", 2, "-o", tmp_path / "x")
+    assert said.code == 2 and "--train-step" in said.err
 
 
 WRONG = {

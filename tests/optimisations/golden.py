@@ -215,6 +215,15 @@ def direct() -> Graph:
     return closed("systems", body, b=real(2))
 
 
+def uniform() -> Graph:
+    def body(x: Value) -> dict[str, Value]:
+        ones, mixed = np.ones(5000), np.where(np.arange(5000) % 2, 0.0, -0.0)
+        build = x.builder
+        return {"y": x + build.constant(ones), "z": x * build.constant(mixed)}
+
+    return closed("tables", body, x=real(5000))
+
+
 EXAMPLES: dict[str, Callable[[], Graph]] = {
     f.__name__: f
     for f in (
@@ -230,6 +239,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         sums,
         checks,
         direct,
+        uniform,
     )
 }
 

@@ -90,7 +90,8 @@ def test_random_graphs_give_every_pass_something_to_do() -> None:
     for seed in SEEDS:
         for run in optimise(CASES[f"random-{seed}"].graph, FREE).journal:
             found[run.name] = found.get(run.name, 0) + bool(run.fired or run.shared)
-    assert min(found.get(name, 0) for name in order()) >= 5, found
+    # No table of a random graph is large enough for `uniform`, which has its golden page.
+    assert min(found.get(name, 0) for name in order() if name != "uniform") >= 5, found
 
 
 # --- the models --------------------------------------------------------------------------------------------
