@@ -96,6 +96,25 @@ def read(
     `move` says what an operation makes of moving values, `enter` what the column of an entry of the states
     is.
     """
+    kept, ports, found = followed(claim, move, enter)
+    sizes = [_entries(ports[name]) for name in kept]
+    rows = []
+    for name, meaning in zip(kept, found):
+        columns = {j: leave(c) for j, c in meaning.columns.items()} if isinstance(meaning, Moving) else {}
+        shape = shape_of(ports[name])
+        zero = zeros(ports[name])
+        whole = [np.broadcast_to(columns.get(j, zero), shape).ravel() for j in range(sum(sizes))]
+        for i in range(_entries(ports[name])):
+            rows.append(tuple(Fraction(c[i]) for c in whole))
+    return tuple(kept), tuple(rows)
+
+
+def followed(
+    claim: Claim, move: Move, enter: Callable[[np.ndarray], Any]
+) -> tuple[list[str], dict[str, TensorType], list[Meaning]]:
+    """The states that matter, all types by name, and what becomes of these states in a step. NotRead: see
+    `read`.
+    """
     if not claim.recipe.plain:
         raise NotRead("it holds states for some steps, or reads old ones")
     graph, given = claim.solved.step, _captures(claim)
@@ -115,16 +134,7 @@ def read(
         columns = {start + i: enter(_unit(size, i).reshape(shape)) for i in range(size)}
         inputs.append(Moving(columns))
         start += size
-    found = _run(_only(graph, kept), [*inputs, *given], move)
-    rows = []
-    for name, meaning in zip(kept, found):
-        columns = {j: leave(c) for j, c in meaning.columns.items()} if isinstance(meaning, Moving) else {}
-        shape = shape_of(ports[name])
-        zero = zeros(ports[name])
-        whole = [np.broadcast_to(columns.get(j, zero), shape).ravel() for j in range(sum(sizes))]
-        for i in range(_entries(ports[name])):
-            rows.append(tuple(Fraction(c[i]) for c in whole))
-    return tuple(kept), tuple(rows)
+    return kept, ports, _run(_only(graph, kept), [*inputs, *given], move)
 
 
 def _first_move(
