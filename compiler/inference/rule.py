@@ -16,6 +16,9 @@ class Rule(Page, ABC):
 
     headings: ClassVar[tuple[str, ...]] = ("Form", "If", "Then", "Source")
 
+    # Whether the graph alone decides, so that no numbers travel along with the certificate.
+    structural: ClassVar[bool] = False
+
     @abstractmethod
     def verdict(self, claim: Claim, elaborated: Elaborated) -> Certificate | None:
         """What the rule says of a claim; None where the iteration is not of its form."""

@@ -155,6 +155,80 @@ def weighted(draw: Draw) -> Instance:
     )
 
 
+# --- entries that read each other in no circle --------------------------------------------------------------
+
+
+@case("exact-after-finite-steps")
+def chained(draw: Draw) -> Instance:
+    """Layers in any order, with weights that stretch a lot, and with jumps."""
+    n = int(draw.integers(2, 7))
+    order, W = draw.permutation(n), np.zeros((1, 1))
+    while not W.any():
+        W = np.tril(3 * draw.standard_normal((n, n)), -1) * (draw.random((n, n)) < 0.7)
+    W = W[order][:, order]
+    word, curve = [("floor", np.floor), ("sign", np.sign), ("square", np.square)][draw.integers(3)]
+    c, start = draw.point(n), draw.point(n, 10.0)
+    at = c
+    for _ in range(n):
+        at = curve(W @ at) + 2 * c
+    longest = next(k for k in range(1, n + 1) if not np.linalg.matrix_power((W != 0).astype(int), k).any())
+
+    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
+        assert found.rate == f"0 from step {longest} on"
+
+        def measure(k: int, x: Vector) -> list[Measured]:
+            assert k < longest or np.array_equal(x, at), (k, longest, x, at)
+            return []
+
+        return measure
+
+    text = f'x: "{word}({listed(W)} @ x) + 2 * {listed(c)}"'
+    return Instance(
+        "",
+        start,
+        repeated(lambda x: curve(W @ x) + 2 * c, start),
+        spec=spec("", f'x: "{listed(start)}"', text),
+        by=by,
+    )
+
+
+# --- positive numbers, by their ratios ----------------------------------------------------------------------
+
+
+@case("thompson-contraction")
+def thompson(draw: Draw) -> Instance:
+    """Matrices that stretch a lot under a root, alone, under a curve, or divided by another product."""
+    n, mu = int(draw.integers(1, 5)), round(float(draw.choice([0.3, 0.7, 0.97])), 2)
+    W = np.round(10 ** draw.uniform(-2, 2) * draw.random((n, n)), 6)
+    V = np.round(draw.random((n, n)) + 0.1, 6)
+    b, steep = np.round(draw.random(n) + 1e-3, 6), np.round(30 * W / W.sum(), 6)
+    kinds = {
+        f"({listed(W)} @ x + {listed(b)})**{mu}": lambda x: (W @ x + b) ** mu,
+        f"tanh({listed(W)} @ x + {listed(b)})**{mu}": lambda x: np.tanh(W @ x + b) ** mu,
+        f"softplus({listed(W)} @ x)**{mu}": lambda x: np.log1p(np.exp(-W @ x)) + W @ x,
+        f"sigmoid({listed(steep)} @ x + {listed(b)})": lambda x: 1 / (1 + np.exp(-steep @ x - b)),
+        f"{listed(b)} / ({listed(V)} @ x)**{mu}": lambda x: b / (V @ x) ** mu,
+        f"(x * ({listed(V)} @ x) / sum(x))**{mu / 3!r}": lambda x: (x * (V @ x) / np.sum(x)) ** (mu / 3),
+    }
+    text = list(kinds)[int(draw.integers(len(kinds)))]
+    step = kinds[text]
+    if text.startswith("softplus"):
+        plain = step
+        step = lambda x: plain(x) ** mu  # noqa: E731
+    start = np.round(10 ** draw.uniform(-3, 1, n), 9)
+    at = start
+    for _ in range(2500):
+        at = step(at)
+    return Instance(
+        "",
+        start,
+        repeated(step, start),
+        spec=spec("", f'x: "{listed(start)}"', f'x: "{text}"'),
+        by=lambda found: lambda k, x: [(float(np.abs(np.log(x / at)).max()), {})],
+        stepwise=True,
+    )
+
+
 # --- gradient methods with memory -------------------------------------------------------------------------
 
 

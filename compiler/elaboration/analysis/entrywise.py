@@ -73,7 +73,7 @@ def exact_step(claim: Claim) -> Step:
     large.
     """
     states, rows = read(claim, _exact, lambda unit: unit, lambda column: column)
-    graph, given = claim.solved.step, _captures(claim)
+    graph, given = claim.solved.step, captured(claim)
     return Step(states, rows, True, _first_move(claim, graph, states, given), _seen(claim, graph, states))
 
 
@@ -117,8 +117,8 @@ def followed(
     """
     if not claim.recipe.plain:
         raise NotRead("it holds states for some steps, or reads old ones")
-    graph, given = claim.solved.step, _captures(claim)
-    kept = _kept(claim, graph)
+    graph, given = claim.solved.step, captured(claim)
+    kept = kept_states(claim, graph)
     ports = {port.name: port.type for port in graph.inputs}
     sizes = [_entries(ports[name]) for name in kept]
     if sum(sizes) > MOST:
@@ -134,7 +134,7 @@ def followed(
         columns = {start + i: enter(_unit(size, i).reshape(shape)) for i in range(size)}
         inputs.append(Moving(columns))
         start += size
-    return kept, ports, _run(_only(graph, kept), [*inputs, *given], move)
+    return kept, ports, _run(only(graph, kept), [*inputs, *given], move)
 
 
 def _first_move(
@@ -147,7 +147,7 @@ def _first_move(
     if not all(isinstance(known[name], Fixed) for name in kept):
         return None
     inputs = [Free(), *(known[port.name] for port in ports), *given]
-    found = _run(_only(graph, kept), inputs, _exact)
+    found = _run(only(graph, kept), inputs, _exact)
     if not all(isinstance(meaning, Fixed) for meaning in found):
         return None
     moves = []
@@ -156,7 +156,7 @@ def _first_move(
     return tuple(map(Fraction, moves))
 
 
-def _kept(claim: Claim, graph: Graph) -> list[str]:
+def kept_states(claim: Claim, graph: Graph) -> list[str]:
     """The states that what is returned depends on, in the order of the step."""
     needs: list[set[int]] = [{i} for i in range(len(graph.inputs))]
     for op in graph.ops:
@@ -183,7 +183,7 @@ def _kept(claim: Claim, graph: Graph) -> list[str]:
     return [port.name for port in graph.inputs if port.name in kept]
 
 
-def _only(graph: Graph, kept: Sequence[str]) -> Graph:
+def only(graph: Graph, kept: Sequence[str]) -> Graph:
     """The same graph with the outputs of these states, in their order."""
     after = dict(zip(graph.output_names, graph.outputs))
     return Graph(**{**_fields(graph), "outputs": tuple(after[n] for n in kept), "output_names": tuple(kept)})
@@ -193,7 +193,7 @@ def _fields(graph: Graph) -> dict[str, Any]:
     return {name: getattr(graph, name) for name in graph.__dataclass_fields__}
 
 
-def _captures(claim: Claim) -> list[Meaning]:
+def captured(claim: Claim) -> list[Meaning]:
     return _outer(claim, claim.solved.captures)
 
 

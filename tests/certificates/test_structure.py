@@ -1,0 +1,137 @@
+"""Verdicts that the graph of a step decides: chains of entries, and positive numbers by their ratios."""
+
+import numpy as np
+import pytest
+
+import banach
+
+TEXT = """\
+banach: 1
+precision: float64
+inputs: {{u: "real[3]"}}
+solve:
+  x:
+    state: {{{state}}}
+    next: {{{next}}}
+    stop: {{residual: norm(x' - x) <= 1e-9, most: 100}}
+outputs: {{x: x}}
+"""
+
+
+def certificate(state: str, next: str):
+    return banach.loads(TEXT.format(state=state, next=next)).check().certificates["x"]
+
+
+# --- chains -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("next", "steps"),
+    [
+        ("floor(9 * [[0, 0, 0], [1, 0, 0], [1, 1, 0]] @ x) + u", 3),
+        ("floor(9 * [[0, 0, 0], [1, 0, 0], [1, 0, 0]] @ x) + u", 2),
+        ("round(7 * pad(x[:2], axis=0, before=1)) + u", 3),
+        ("round(7 * pad(x[1:], axis=0, after=1)) + u", 3),
+        ("sign(mask(take(x, [1, 2, 0], axis=0), count(3) < 2)) + u", 3),
+        ("floor(take(x, [1, 2, 2], axis=0) * [3, 3, 0]) + u", 3),
+        ("floor(sum([[0, 4, 4], [0, 0, 4], [0, 0, 0]] * reshape(x, 1, 3), axis=-1)) + u", 3),
+        ("maximum(8 * square(concatenate([1], x[:2], axis=0)), u)", 3),
+    ],
+)
+def test_the_longest_chain(next: str, steps: int) -> None:
+    found = certificate("x: zeros(3)", f'x: "{next}"')
+    assert (found.verdict, found.theorem) == ("proved", "exact-after-finite-steps")
+    assert found.rate == f"0 from step {steps} on"
+
+
+@pytest.mark.parametrize(
+    "next",
+    [
+        "floor(9 * [[0, 0, 0], [1, 0, 0], [1, 1, 1e-300]] @ x) + u",  # its last entry reads itself
+        "floor(3 * take(x, [1, 2, 0], axis=0)) + u",  # around
+        "floor(7 * pad(x[:2], axis=0, before=1)) / (1 + x[0])",  # may have no value
+        "floor(7 * log(pad(x[:2], axis=0, before=1)))",
+        "floor(cumsum(x)) + u",
+        "floor(pad(x[:2], axis=0, before=1) * k)",  # another map in every step
+    ],
+)
+def test_no_chain(next: str) -> None:
+    found = certificate("x: zeros(3)", f'x: "{next}"')
+    assert found.theorem != "exact-after-finite-steps"
+    assert found.verdict != "proved"
+
+
+def test_two_states() -> None:
+    found = certificate("x: zeros(3), y: 0", "x: floor(3 * y) + u, y: floor(sum(u))")
+    assert found.rate == "0 from step 2 on"
+
+
+def test_what_it_claims_is_what_runs() -> None:
+    next = "round(7 * sin(pad(x[:2], axis=0, before=1))) + u"
+    model = banach.loads(TEXT.format(state='x: "[9, 9, 9]"', next=f'x: "{next}"')).compile()
+    found = model.run(u=np.array([0.3, -2, 5]))
+    assert int(found["x.iterations"]) <= 4
+    again = 0.3
+    for other, shift in zip(found["x"], (0.3, -2, 5)):
+        assert other == (again := shift if shift == 0.3 else np.round(7 * np.sin(again)) + shift)
+
+
+# --- ratios -----------------------------------------------------------------------------------------------
+
+
+def thompson(state: str, next: str):
+    found = certificate(state, next)
+    return found if found.theorem == "thompson-contraction" else None
+
+
+W = "[[3, 1, 0], [0, 0, 0], [9, 0, 5]]"
+
+
+@pytest.mark.parametrize(
+    ("next", "factor"),
+    [
+        (f"({W} @ x + 1)**0.5", 0.5),
+        (f"tanh({W} @ x + softplus(u))**0.25", 0.25),
+        (f"sigmoid({W} @ x + exp(u))", 0.27847),
+        (f"sqrt({W} @ x + [1, 2, 3])", 0.5),
+        (f"exp(u) / sqrt({W} @ x + 1)", 0.5),
+        ("maximum(x, exp(u))**0.75 / norm(x)**0.125", 0.875),
+    ],
+)
+def test_the_elasticity(next: str, factor: float) -> None:
+    found = thompson("x: ones(3)", f'x: "{next}"')
+    assert found.verdict == "proved" and found.proviso is None
+    assert found.upper_factor == pytest.approx(factor, rel=1e-12)
+
+
+def test_a_start_that_only_the_run_knows() -> None:
+    assert thompson("x: u", f'x: "({W} @ x + 1)**0.5"').proviso == "every entry of the start is positive"
+
+
+def test_zero_is_left_in_the_first_step_or_not_at_all() -> None:
+    assert thompson("x: zeros(3)", f'x: "({W} @ x + 1)**0.5"').proviso is None
+    assert thompson("x: zeros(3)", 'x: "([[1, 1, 1], [1, 2, 1], [1, 1, 3]] @ x)**0.5"') is None
+    assert thompson("x: ones(3)", 'x: "([[1, 1, 1], [1, 2, 1], [1, 1, 3]] @ x)**0.5"') is not None
+
+
+@pytest.mark.parametrize(
+    "next",
+    [
+        f"({W} @ x)**0.5",  # its second entry is 0
+        f"({W} @ x + 1)**1.0",  # elasticity 1
+        f"({W} @ x + u)**0.5",  # of no known sign
+        f"({W} @ x - 1)**0.5",
+        f"1 / ({W} @ x + 1)**1.5",
+        "exp(x)**0.1 + 1",  # stretches ratios more and more
+        "(x * x)**0.5",
+        "(sum(x) * x + 1)**0.5",  # two factors
+        "([[-1, 3, 3], [3, 1, 3], [3, 3, 1]] @ x + 1)**0.5",
+    ],
+)
+def test_no_contraction_of_ratios(next: str) -> None:
+    assert thompson("x: ones(3)", f'x: "{next}"') is None
+
+
+def test_states_that_stretch_each_other_in_turn() -> None:
+    found = thompson("x: ones(3), y: ones(3)", f'x: "y**0.25 + 1", y: "({W} @ x + 1)**2"')
+    assert found.verdict == "proved" and 0.5**0.5 <= found.upper_factor < 1
