@@ -135,3 +135,21 @@ def test_no_contraction_of_ratios(next: str) -> None:
 def test_states_that_stretch_each_other_in_turn() -> None:
     found = thompson("x: ones(3), y: ones(3)", f'x: "y**0.25 + 1", y: "({W} @ x + 1)**2"')
     assert found.verdict == "proved" and 0.5**0.5 <= found.upper_factor < 1
+
+
+def test_sizes_that_only_the_run_knows() -> None:
+    text = """\
+banach: 1
+precision: float64
+sizes: {n: any}
+inputs: {u: "real[n]"}
+solve:
+  x:
+    state: {x: ones(n)}
+    next: {x: "sqrt(x + exp(u) + mean(x) * count(n) / n)"}
+    stop: {residual: norm(x' - x) <= 1e-9, most: 100}
+outputs: {x: x}
+"""
+    assert banach.loads(text).check().certificates["x"].verdict == "unknown"
+    found = banach.loads(text.replace(" + mean(x) * count(n) / n", "")).check().certificates["x"]
+    assert (found.theorem, found.upper_factor) == ("thompson-contraction", 0.5)

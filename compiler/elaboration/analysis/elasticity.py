@@ -153,6 +153,8 @@ def _of(array: np.ndarray, none: tuple[Fraction, ...]) -> Size:
 def _made(op: Op, operands: Sequence[Size], types: Sequence[TensorType]) -> Size:
     """What an operation makes of values that are not negative. NotRead: nothing is known of it."""
     signs = [size.sign for size in operands]
+    if not signs:
+        raise NotRead(f"nothing is known of `{op.name}`")
     if op.name in ("take", "mask"):  # places, and truths, have no sign
         if operands[1].moves:
             raise NotRead(f"`{op.name}` chooses by the states")
