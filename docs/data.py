@@ -7,6 +7,7 @@ Pictures are inputs of their models, and stand here as functions.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,44 @@ def karate() -> np.ndarray:
     return nx.to_numpy_array(nx.karate_club_graph(), weight=None) + np.eye(34)
 
 
+def darcy_flows(samples: int, n: int, seed: int) -> dict[str, np.ndarray]:
+    """Random rocks and the flow through them: −∇·(k∇u) = 1 on the unit square, u = 0 around it, by scipy.
+
+    a   [samples, n, n]: log k at the middles of n × n cells, a Gaussian field; the sum of 64 cosines with
+        normal factors of deviation (1 + (i² + j²)/4)^-1.5, so that one seed is one field on every grid
+    u   [samples, n, n]: the solution by finite volumes; a face has the harmonic mean of its two cells
+    """
+    factors = np.random.default_rng(seed).standard_normal((samples, 8, 8))
+    order = np.arange(8)
+    factors = factors / (1 + (order[:, None] ** 2 + order**2) / 4) ** 1.5
+    waves = np.cos(np.pi * np.outer(order, (np.arange(n) + 0.5) / n))
+    a = waves.T @ factors @ waves
+    return {"a": a.astype(np.float32), "u": np.stack([flow(np.exp(field)) for field in a]).astype(np.float32)}
+
+
+def flow(k: np.ndarray) -> np.ndarray:
+    """The solution u of −∇·(k∇u) = 1 on cells of permeability k [n, n], with u = 0 around the square."""
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import spsolve
+
+    n = len(k)
+    matrix = sp.csc_matrix((n * n, n * n))
+    for one in (k, k.T):
+        # Towards the border it is half a cell: a face there conducts twice as well as between two cells.
+        faces = np.vstack([2 * one[:1], 2 / (1 / one[1:] + 1 / one[:-1]), 2 * one[-1:]])
+        step = sp.diags([np.ones(n), -np.ones(n)], [0, -1], shape=(n + 1, n))
+        along = sp.kron(step, sp.eye(n)) if one is k else sp.kron(sp.eye(n), step)
+        conductance = faces.ravel() if one is k else faces.T.ravel()
+        matrix = matrix + along.T @ sp.diags(conductance) @ along
+    return spsolve(matrix.tocsc(), np.full(n * n, 1 / n**2)).reshape(n, n)
+
+
 FILES: dict[str, Callable[[], np.ndarray | dict[str, np.ndarray]]] = {
     "breast_cancer.npz": breast_cancer,
     "terrain.npy": terrain,
     "les_miserables.npy": les_miserables,
     "karate.npy": karate,
+    "flows.npz": partial(darcy_flows, samples=256, n=32, seed=11),
 }
 
 

@@ -1,4 +1,4 @@
-"""Ten solvers of the library on random problems, against programs that are not ours.
+"""Solvers of the library on random problems, against programs that are not ours.
 
 A spec takes its data as inputs, of sizes that only the run knows, so it is compiled once. Shapes are odd (one
 row, one column, wide, tall, primes), and every third problem is ill-conditioned: singular values over three
@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import cvxpy
 import networkx
 import numpy as np
+import pyamg
 import pytest
+import scipy.sparse
 from scipy.optimize import least_squares, linprog, lsq_linear, nnls
 from sklearn.linear_model import Lasso, Ridge
 
@@ -272,7 +275,36 @@ def fitted(t: np.ndarray, seen: np.ndarray) -> np.ndarray:
     ).x
 
 
+# --- a simplex, and flow through rock -----------------------------------------------------------------------
+
+
+def mixture(A: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The least objective by Clarabel: minimisers differ where columns are dependent."""
+    x = cvxpy.Variable(A.shape[1], nonneg=True)
+    problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(A @ x - b) / 2), [cvxpy.sum(x) == 1])
+    exact = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
+    return np.asarray(problem.solve(solver=cvxpy.CLARABEL, **exact))
+
+
+def rock(random: Random, k: int) -> Inputs:
+    """Flow through cells of random permeability, over powers of ten where it is hard, with leaks."""
+    m, n = (size + 2 for size in shape(k))
+    a, places = np.diag(0.01 + random.random(m * n)), np.arange(m * n).reshape(m, n)
+    for left, right in ((places[:, :-1], places[:, 1:]), (places[:-1], places[1:])):
+        for i, j in zip(left.ravel(), right.ravel()):
+            conductance = np.exp((2.0 if hard(k) else 0.5) * random.standard_normal())
+            a[np.ix_([i, j], [i, j])] += conductance * np.array([[1, -1], [-1, 1]])
+    return {"A": a, "b": random.standard_normal(m * n)}
+
+
+def flowing(A: np.ndarray, b: np.ndarray) -> np.ndarray:
+    solver = pyamg.ruge_stuben_solver(scipy.sparse.csr_matrix(A), max_coarse=5)
+    return solver.solve(b, tol=1e-13, maxiter=500, accel="cg")
+
+
 CASES = {
+    "fista, cvxpy": Case(fitting("fista(f, g)", "simplex(1)"), fit, mixture, "objective"),
+    "cg, pyamg": Case(LINEAR.replace("METHOD", "cg(A, b)"), rock, flowing),
     "fista, scikit-learn": Case(fitting("fista(f, g)", value=" + g(x)"), fit, lasso, "objective"),
     "adaptive_restart, scipy": Case(
         fitting("adaptive_restart(f, g)", "nonnegative()"), fit, nonnegative, "objective"
