@@ -31,6 +31,7 @@ docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
 		-e ".[docs]"
 	$(BIN)/python docs/site.py docs-output/source
+	$(BIN)/python docs/gallery.py docs-output/source/models
 	$(BIN)/python -m mkdocs build --quiet
 	@echo "the site is in docs-output/site"
 

@@ -57,6 +57,19 @@ def karate() -> np.ndarray:
     return nx.to_numpy_array(nx.karate_club_graph(), weight=None) + np.eye(34)
 
 
+def digits() -> dict[str, np.ndarray]:
+    """scikit-learn's 1797 digits of 8 × 8 pixels from 0 to 1, and which they are: four fifths to learn from,
+    the rest (`unseen`, `answers`) with as many of each kind."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pictures, kinds = load_digits(return_X_y=True)
+    x, unseen, y, answers = train_test_split(
+        pictures / 16, kinds, test_size=0.2, stratify=kinds, random_state=0
+    )
+    return {"x": x, "y": y, "unseen": unseen, "answers": answers}
+
+
 def darcy_flows(samples: int, n: int, seed: int) -> dict[str, np.ndarray]:
     """Random rocks and the flow through them: −∇·(k∇u) = 1 on the unit square, u = 0 around it, by scipy.
 
@@ -89,11 +102,30 @@ def flow(k: np.ndarray) -> np.ndarray:
     return spsolve(matrix.tocsc(), np.full(n * n, 1 / n**2)).reshape(n, n)
 
 
+def flow_on_squares(k: np.ndarray) -> np.ndarray:
+    """The solution of −∇·(k∇u) = 1 at the n × n inner points of a square, n + 1 steps a side, u = 0 around.
+
+    k [n, n] stands at the points, is repeated beyond them, and has its harmonic mean between two of them.
+    """
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import spsolve
+
+    n = len(k)
+    step = sp.diags([np.ones(n), -np.ones(n)], [0, -1], shape=(n + 1, n))
+    total = sp.csc_matrix((n * n, n * n))
+    for along, turned in ((sp.kron(step, sp.eye(n)), False), (sp.kron(sp.eye(n), step), True)):
+        padded = np.pad(k.T if turned else k, ((1, 1), (0, 0)), "edge")
+        faces = 2 / (1 / padded[1:] + 1 / padded[:-1])
+        total = total + along.T @ sp.diags((faces.T if turned else faces).ravel()) @ along
+    return spsolve(total.tocsc(), np.full(n * n, 1 / (n + 1) ** 2)).reshape(n, n)
+
+
 FILES: dict[str, Callable[[], np.ndarray | dict[str, np.ndarray]]] = {
     "breast_cancer.npz": breast_cancer,
     "terrain.npy": terrain,
     "les_miserables.npy": les_miserables,
     "karate.npy": karate,
+    "digits.npz": digits,
     "flows.npz": partial(darcy_flows, samples=256, n=32, seed=11),
 }
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from banach.compiler import telling
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import gallery
+
 DOCS = Path(__file__).resolve().parent
 WRITTEN = ("tutorial.md", "language.md", "architecture.md")
 INTRODUCTIONS = {
@@ -50,6 +53,7 @@ def sources() -> dict[str, str]:
         f"- [{told}]({name})\n" for name, told in titles
     )
     found |= {f"reference/{kind}.md": reference(kind) for kind in telling.KINDS}
+    found["models/index.md"] = gallery.index()  # gallery.py writes the pages beside it
     return found
 
 

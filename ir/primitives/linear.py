@@ -10,6 +10,7 @@ from banach.ir.exact import Interval
 from banach.ir.graph import Builder, Value
 from banach.ir.primitive import (
     NONNEGATIVE,
+    REALS,
     Cotangents,
     Known,
     Primitive,
@@ -26,6 +27,13 @@ from banach.ir.tensor_type import TensorType, TypeMismatch, broadcast, same_dtyp
 def swap(matrix: Value) -> Value:
     """The transpose in the last two axes."""
     return matrix.builder.op("transpose", matrix, permutation=(-1, -2))
+
+
+def _of_products(operands: Sequence[Known]) -> Interval:
+    """Where sums of as many products lie as the first operand has columns."""
+    left, right = operands
+    terms = left.type.shape[-1]
+    return left.range * right.range * terms if isinstance(terms, int) and terms else REALS
 
 
 @final
@@ -56,6 +64,9 @@ class Matvec(Primitive):
         rows = build.op("reshape", dy, shape=(_product(dy.type.shape[:-1]), dy.type.shape[-1]))
         columns = build.op("reshape", x, shape=(_product(x.type.shape[:-1]), x.type.shape[-1]))
         return build.op("matmul", swap(rows), columns), build.op("matvec", swap(matrix), dy)
+
+    def range(self, operands: Sequence[Known]) -> Interval:
+        return _of_products(operands)
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
         return operands[0].norm() if index == 1 else NONNEGATIVE
@@ -106,6 +117,9 @@ class Matmul(Primitive):
         da = build.op("matmul", dc, swap(b))
         db = build.op("matmul", swap(a), dc)
         return unbroadcast(da, a.type), unbroadcast(db, b.type)
+
+    def range(self, operands: Sequence[Known]) -> Interval:
+        return _of_products(operands)
 
     def gain(self, index: int, operands: Sequence[Known]) -> Interval:
         stretched = any(known.type.rank > 2 for known in operands)

@@ -179,14 +179,17 @@ def _result_of(map: Map, context: Context, span: Span | None) -> TensorType | No
     return derivation.result_of(map, [type], context, span)
 
 
-def _by_graph(map: Map, context: Context, span: Span | None) -> analysis.Bounds:
-    """The bounds of a map that is given by formulas, from its graph."""
+def _by_graph(
+    map: Map, context: Context, span: Span | None, within: Interval | None = None
+) -> analysis.Bounds:
+    """The bounds of a map given by formulas, from its graph, for arguments whose entries lie in `within`."""
     type = context.argument or context.domain
     if type is None:
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
     graph, _ = derivation.graph_of(map, [type], context, span)
-    return analysis.lipschitz(unruled(graph), 0, (), context.scope.labels, declared(graph, context))
+    ranges = () if within is None else (within,)
+    return analysis.lipschitz(unruled(graph), 0, ranges, context.scope.labels, declared(graph, context))
 
 
 def smallest_singular(thing: Any, context: Context, span: Span | None) -> q.Quantity:
@@ -271,30 +274,46 @@ def _spectrum_by_structure(map: Map, context: Context, span: Span | None) -> q.Q
 
 
 def reach(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quantity:
-    """An upper bound of ‖T(start) - start‖, from the interval that holds the entries of T."""
-    map, start = maps.as_map(thing, span), carried(start)
-    if context.domain is None or not arithmetic.is_known(start) or not arithmetic.as_array(start).size:
+    """An upper bound of ‖T(start) - start‖, from an interval that holds the entries of T(start)."""
+    map, own = maps.as_map(thing, span), _start_range(start, context)
+    if own is None:
         return ANYTHING
-    interval = _by_graph(map, context, span).range
-    array = stored(start, context.scope.precision) if isinstance(start, Table) else arithmetic.as_array(start)
-    own = Interval.between(float(array.min()), float(array.max()))
-    farthest = abs(interval - own).hi
+    farthest = abs(_by_graph(map, context, span, own).range - own).hi
     if isinstance(farthest, float):
         return ANYTHING
     distance = q.Quantity(Interval.of(farthest), ["number", str(farthest)])
     return at_most(q.combine("*", distance, q.transform("sqrt", entries(context))))
 
 
-def rounding(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """How far storing T(x) alone may move it, from the interval that holds the entries of T."""
+def _start_range(start: Any, context: Context) -> Interval | None:
+    """The interval of a start's entries; None where they are not known before the run."""
+    start = carried(start)
+    if context.domain is None or not arithmetic.is_known(start) or not arithmetic.as_array(start).size:
+        return None
+    array = stored(start, context.scope.precision) if isinstance(start, Table) else arithmetic.as_array(start)
+    return Interval.between(float(array.min()), float(array.max()))
+
+
+def rounding(thing: Any, start: Any, context: Context, span: Span | None) -> q.Quantity:
+    """How far storing T(x) alone may move it, from the interval that holds the entries of T; where there is
+    none, from the ball that a contraction's iterates do not leave.
+    """
     map = maps.as_map(thing, span)
     if context.domain is None:
         return ANYTHING
-    farthest = abs(_by_graph(map, context, span).range).hi
-    if isinstance(farthest, float):
-        return ANYTHING
     unit = Fraction(ROUNDOFF[context.scope.precision])
-    return at_most(q.combine("*", q.number(unit * farthest), q.transform("sqrt", entries(context))))
+    farthest = abs(_by_graph(map, context, span).range).hi
+    if not isinstance(farthest, float):
+        return at_most(q.combine("*", q.number(unit * farthest), q.transform("sqrt", entries(context))))
+    own, factor = _start_range(start, context), lipschitz(map, context, span)
+    shrinks = not factor.unit and not isinstance(factor.interval.hi, float) and factor.interval.hi < 1
+    # What rounding adds to a move is below a quarter of what the contraction takes off it.
+    if own is None or not shrinks or unit > (1 - Fraction(factor.interval.hi)) / 4:
+        return ANYTHING
+    farthest = Fraction(abs(own).hi)
+    centre = q.combine("*", q.number(farthest), q.transform("sqrt", entries(context)))
+    radius = q.combine("/", reach(map, start, context, span), q.combine("-", q.number(1), factor))
+    return at_most(q.combine("*", q.number(2 * unit), q.combine("+", centre, radius)))
 
 
 def linear(thing: Any, context: Context, span: Span | None) -> bool | None:
