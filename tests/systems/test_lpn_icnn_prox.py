@@ -82,3 +82,24 @@ def test_plug_and_play_ends_at_a_fixed_point(page, found):
     exact = root(lambda x: step(x) - x, found["x"], tol=1e-13)
     assert exact.success
     np.testing.assert_allclose(found["x"], exact.x, rtol=1e-7, atol=1e-7)
+
+
+def test_what_the_theorem_asks_of_the_network(page):
+    """Without its square the network is steep nowhere: its gradient stays below the bound."""
+    (told,) = [h for h in page.model.check().certificates["x"].hypotheses if "displacement" in h.text]
+    bound = float(told.value.strip("[]").split(",")[1])
+    network, ys = Network(page), 100 * np.random.default_rng(0).standard_normal((500, 4))
+    steepest = max(np.linalg.norm(network.gradient(y) - ALPHA * y) for y in ys)
+    assert 0.05 * bound <= steepest <= bound
+
+
+def test_every_step_lowers_what_it_should(page, found):
+    """s·½‖Ax − b‖² + Ψ*(x) − ½‖x‖², where Ψ*(x) = ⟨x, v⟩ − Ψ(v) for x = ∇Ψ(v)."""
+    A, network = page.drawn("A"), Network(page)
+    s, x, heights = 0.9 / np.linalg.norm(A, 2) ** 2, 3 * np.ones(4), []
+    for _ in range(200):
+        v = x - s * A.T @ (A @ x - TARGET)
+        x = network.gradient(v)
+        heights.append(s * np.sum((A @ x - TARGET) ** 2) / 2 + x @ v - network.value(v) - x @ x / 2)
+    assert np.all(np.diff(heights) <= 1e-12) and heights[0] - heights[-1] > 0.1
+    np.testing.assert_allclose(x, found["x"], rtol=1e-3, atol=1e-3)

@@ -61,6 +61,7 @@ TRIED: dict[str, dict[str, str]] = {
     "landweber": {"method": "landweber(B, b)", "B": "[[2, 0], [0, 0]]"},
     "landweber-full-rank": {"method": "landweber(A, b)"},
     "lbfgs-safeguarded": {"method": "lbfgs(f)"},
+    "learned-proximal-gradient": {"method": "learned_prox(f, psi)", "psi": "huber(1)", "strength": "0.25"},
     "linearized-admm": {"method": "linearized_admm(near, g, A)", "sigma": "1", "tau": "0.1"},
     "minres": {"method": "minres(Q, b)"},
     "mirror-descent": {"method": "mirror_descent(f)", "start": "[1, 1]"},
@@ -132,6 +133,14 @@ edge(
     "0",
     "-1e-3",
 )
+LEARNED = "learned-proximal-gradient"
+edge(LEARNED, "step > 0", "step", "1e-3", "0", "-1e-3")
+edge(LEARNED, "strength > 0", "strength", "1e-3", "0", "-1e-3")
+edge(LEARNED, "strength < 1", "strength", "0.999", "1", "1.001")
+edge(LEARNED, "displacement(psi) < inf", "psi", "huber(1)", NO_POINT, "ridge(1)")
+edge(LEARNED, "lipschitz(grad(psi)) < inf", "psi", "huber(1)", NO_POINT, "entropy(1)")
+# With ∇Ψ of slope 1.25: (1 + 0.8)/4.
+edge(LEARNED, "step < (1 + 1 / slope) / lipschitz(grad(f))", "step", "0.449", "0.45", "0.451")
 edge("restarted-fista", "step > 0", "step", "0.25", "0", "-0.25")
 edge("extragradient", "step > 0", "step", "0.8", "0", "-0.8")
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from harness import Draw, Instance, Measured, Pair, case, listed, repeated, size_of
 from minimisation import constants
-from problems import smooth
+from problems import huber, smooth
 
 Vector = np.ndarray
 
@@ -240,4 +240,46 @@ def plug_and_play_nonexpansive(draw: Draw) -> Instance:
         options={"step": f"{part!r} * 2 / lipschitz(grad(f))", "relaxation": repr(relaxation)},
         measure=lambda k, x: [(size_of(x - inner(x)) ** 2, {})] if k else [],
         **told | {"size": told["size"] ** 2},
+    )
+
+
+@case("learned-proximal-gradient")
+def learned_prox(draw: Draw) -> Instance:
+    """step·f + R falls by a part of the square of every move. Where x = ∇Ψ(v), Ψ*(x) = ⟨x, v⟩ − Ψ(v)."""
+    n = int(draw.integers(1, 5))
+    f, _ = smooth(draw, n, 0.0, constants(draw)[1])
+    width, c = float(draw.choice([0.3, 1.0])), float(draw.choice([0.5, 2.0, 20.0]))
+    tilt, strength = draw.point(n), float(draw.choice([0.05, 0.5, 0.99]))
+    psi = huber(c, 0.0, width)
+    text = f"tilt(scaled(huber({width!r}), {c!r}), {listed(tilt)})"
+    longest = 1 + 1 / (c + strength)
+    share = draw.part(edge=False)
+    step = share * longest / f.L
+    part = 1 - step * f.L + 1 / (c + strength)
+
+    def slope(v: Vector) -> Vector:
+        return psi.slope(v) + tilt + strength * v
+
+    def potential(v: Vector) -> float:
+        return psi.value(v) + float(tilt @ v) + strength / 2 * float(v @ v)
+
+    def advance(state: Any) -> Any:
+        x, _, _ = state
+        v = x - step * f.slope(x)
+        new = slope(v)
+        total = step * f.value(new) + float(new @ v) - potential(v) - float(new @ new) / 2
+        return new, total, (state[1], size_of(new - x))
+
+    def beside(k: int, state: Any) -> list[Pair]:
+        _, total, (before, move) = state
+        return [(total - before + part / 2 * move**2, 0.0)] if k > 1 else []
+
+    start = draw.point(n, 3.0)
+    told = _told(f"  f: {f.text}\n  psi: {text}", start, start)
+    return Instance(
+        "learned_prox(f, psi)",
+        states=repeated(advance, (start, 0.0, (0.0, 0.0))),
+        options={"step": f"{share * longest!r} / lipschitz(grad(f))", "strength": repr(strength)},
+        beside=beside,
+        **told | {"size": 1e3 * (1 + f.L + c) * told["size"] ** 2},
     )

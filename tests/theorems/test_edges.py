@@ -8,7 +8,7 @@ from banach.compiler import library
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import to_text
 
-_MAPS = ("f", "flat", "g", "near", "F", "T(x)", "half(x)", "M")  # what stands under `operators:`
+_MAPS = ("f", "flat", "g", "near", "F", "psi", "T(x)", "half(x)", "M")  # what stands under `operators:`
 _NOT_OPTIONS = {"method", "start", "weight", "total", "A", "Q", "S", "B", "P", "K", "rows", "columns", *_MAPS}
 
 
