@@ -90,6 +90,7 @@ class SolverPage(_PageSection):
     title: ClassVar[str] = "solver page"
 
     asks: Mapping | None = None
+    operators: Mapping | None = None  # maps with blocks of their own, where a step needs a scan
     state: Mapping
     next: Mapping
     equation: Mapping | None = None

@@ -8,6 +8,7 @@ import numpy as np
 
 from banach.compiler import library
 from banach.compiler.elaboration import arithmetic, formulas, updates
+from banach.compiler.elaboration.blocks import read_body
 from banach.compiler.elaboration.complexes import admit
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.declarations import count, derivative, positive, stop_rule
@@ -19,6 +20,7 @@ from banach.compiler.spec import SOLVE_KEYS, Method, Solve
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse
 from banach.compiler.text.section import MISSING_KEY, unknown_key
+from banach.compiler.text.signature import parse_signature
 from banach.compiler.text.source import Mapping, Scalar
 from banach.ir.diagnostic import Diagnostic
 from banach.ir.span import Span
@@ -107,6 +109,9 @@ def _by_method(
     size, tolerance, scale, own = _stop(found, section, spec, context)
     most = count(found.stop) if found.stop else 0
     names.known["tolerance"] = Number(tolerance)
+    for key, node in section.operators or ():
+        signature = parse_signature(key)
+        names.known[signature.name] = read_body(node).map(signature.name, signature.parameters or (), names)
     parts = library.table(section.state), section.next, page.where
     told, (size, returns, scale) = _updates(parts, (size, parse(section.returns), scale), names, context)
     recipe = Recipe(

@@ -153,3 +153,42 @@ outputs: {x: x}
     assert banach.loads(text).check().certificates["x"].verdict == "unknown"
     found = banach.loads(text.replace(" + mean(x) * count(n) / n", "")).check().certificates["x"]
     assert (found.theorem, found.upper_factor) == ("thompson-contraction", 0.5)
+
+
+# --- tournaments ------------------------------------------------------------------------------------------
+
+RANKED = """\
+banach: 1
+precision: float64
+ASSUMED
+solve:
+  x: {method: "METHOD(WON)", start: ones(3), stop: {residual: 1e-6, most: 1000}}
+outputs: {x: x}
+"""
+CHAIN, BROKEN = "[[0, 2, 0], [0, 0, 1], [3, 0, 0]]", "[[0, 2, 1], [0, 0, 1], [0, 3, 0]]"
+
+
+@pytest.mark.parametrize("method", ["zermelo", "bradley_terry"])
+@pytest.mark.parametrize(
+    ("won", "verdict"),
+    [
+        (CHAIN, "proved"),
+        (BROKEN, "unknown"),  # nobody beats the first player: no strength is enough
+        (CHAIN.replace("2", "-2"), "unknown"),
+    ],
+)
+def test_a_chain_of_wins(method: str, won: str, verdict: str) -> None:
+    text = RANKED.replace("METHOD", method).replace("WON", won).replace("ASSUMED", "")
+    found = banach.loads(text).check().certificates["x"]
+    assert found.verdict == verdict and (verdict == "proved" or "fails" in found.missing)
+
+
+def test_a_chain_that_is_assumed() -> None:
+    assumed = "inputs: {won: 'real[3, 3]'}\nassume: {chain: strongly_connected(won)}"
+    text = RANKED.replace("METHOD", "bradley_terry").replace("WON", "won")
+    found = banach.loads(text.replace("ASSUMED", assumed)).check().certificates["x"]
+    assert found.verdict == "proved" and found.assumptions == ("strongly_connected(won)",)
+    given = assumed.replace("inputs: {won: 'real[3, 3]'}", f"parameters: {{won: '{BROKEN}'}}")
+    report = banach.loads(text.replace("ASSUMED", given))
+    with pytest.raises(banach.SpecError, match="B330"):
+        report.check()

@@ -82,6 +82,8 @@ TRIED: dict[str, dict[str, str]] = {
     "richardson": {"method": "richardson(Q, b)"},
     "sinkhorn": {"method": "sinkhorn(K, rows, columns)", "K": "[[1, 2], [3, 1]]", "start": "[1, 1]"}
     | {"rows": "[1, 2]", "columns": "[2, 1]"},
+    "newman": {"method": "bradley_terry(K)", "K": "[[0, 2], [1, 0]]", "start": "[1, 1]"},
+    "zermelo": {"method": "zermelo(K)", "K": "[[0, 2], [1, 0]]", "start": "[1, 1]"},
     "sirt": {"method": "sirt(A, b)"},
     "ssor": {"method": "ssor(S, b)", "S": "[[1, 2], [2, 5]]"},
     "triple-momentum": {"method": "triple_momentum(f)"},
@@ -133,6 +135,7 @@ edge(
     "0",
     "-1e-3",
 )
+edge("newman zermelo", "entries_of(start) > 0", "start", "[1, 1e-3]", "[1, 0]", "[1, -1e-3]")
 LEARNED = "learned-proximal-gradient"
 edge(LEARNED, "step > 0", "step", "1e-3", "0", "-1e-3")
 edge(LEARNED, "strength > 0", "strength", "1e-3", "0", "-1e-3")

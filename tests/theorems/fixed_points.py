@@ -283,3 +283,60 @@ def learned_prox(draw: Draw) -> Instance:
         beside=beside,
         **told | {"size": 1e3 * (1 + f.L + c) * told["size"] ** 2},
     )
+
+
+# --- rankings ---------------------------------------------------------------------------------------------
+
+
+def _tournament(draw: Draw) -> tuple[Vector, Vector]:
+    """Wins in a ring, so that a chain leads from each player to each other, and some more; a start."""
+    n = int(draw.integers(2, 7))
+    won = np.round(10 ** draw.uniform(-2, 2, (n, n)), 3) * (draw.random((n, n)) < 0.4)
+    won[(np.arange(n) + 1) % n, np.arange(n)] += round(float(10 ** draw.uniform(-1, 1)), 3)
+    np.fill_diagonal(won, 0)
+    return won, np.round(10 ** draw.uniform(-2, 2, n), 6)
+
+
+def _ranked(method: str, won: Vector, start: Vector, update: Any) -> Instance:
+    def likelihood(x: Vector) -> float:
+        return float((won * (np.log(x)[:, None] - np.log(x[:, None] + x))).sum())
+
+    def advance(state: Any) -> Any:
+        x = update(state[0].copy())
+        x = x / np.exp(np.log(x).mean())
+        return x, likelihood(x), state[1]
+
+    def slope(x: Vector) -> Vector:
+        pairs = x[:, None] + x
+        return np.asarray((won * (x / pairs)).sum(1) - (won.T * x[:, None] / pairs).sum(1))
+
+    def beside(k: int, state: Any) -> list[Pair]:
+        x, now, before = state
+        rises = [(before - now, 0.0)] if k else []
+        return [*rises, (size_of(slope(x)), 0.05 * won.sum())] if k > 2000 else rises
+
+    return Instance(
+        f"{method}({listed(won)})",
+        start,
+        repeated(advance, (start, likelihood(start), -np.inf)),
+        beside=beside,
+        size=1e2 * (1 + won.sum()),
+    )
+
+
+@case("zermelo")
+def zermelo(draw: Draw) -> Instance:
+    won, start = _tournament(draw)
+    return _ranked("zermelo", won, start, lambda x: won.sum(1) / ((won + won.T) / (x[:, None] + x)).sum(1))
+
+
+@case("newman")
+def newman(draw: Draw) -> Instance:
+    won, start = _tournament(draw)
+
+    def sweep(x: Vector) -> Vector:
+        for i in range(len(x)):
+            x[i] = (won[i] * x / (x[i] + x)).sum() / (won[:, i] / (x[i] + x)).sum()
+        return x
+
+    return _ranked("bradley_terry", won, start, sweep)

@@ -29,7 +29,7 @@ CONTRADICTION = Code(
 """,
 )
 NUMBERS = ("lipschitz", "norm", "strong_convexity", "smallest_singular", "spectrum", "displacement")
-PREDICATES = ("convex", "linear", "symmetric", "quadratic")
+PREDICATES = ("convex", "linear", "symmetric", "quadratic", "strongly_connected")
 _ENDS = {"<=": "hi", "<": "hi", ">=": "lo", ">": "lo", "==": "both"}
 
 

@@ -76,6 +76,8 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
 def recognise(recipe: Recipe) -> Iterator[Match]:
     """The pages of the library that the iteration spells out."""
     for page in library.pages("solver"):
+        if page.section.operators:  # type: ignore[union-attr]  # maps of its own are not compared
+            continue
         found = _match(page, recipe)
         if found is not None:
             yield found

@@ -5,6 +5,7 @@ from fractions import Fraction
 from operator import mul
 from typing import Any
 
+import networkx
 import numpy as np
 
 from banach.compiler.elaboration import arithmetic
@@ -14,10 +15,13 @@ from banach.compiler.elaboration.scope import stored
 from banach.compiler.elaboration.things import (
     Number,
     Table,
+    Tensor,
 )
 from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
+from banach.compiler.facts.lipschitz import lipschitz
 from banach.ir.exact import Interval, round_float
+from banach.ir.graph import prune
 from banach.ir.span import Span
 
 ANYTHING = q.Quantity(Interval.between(0, math.inf), ["unknown", "no bound"])
@@ -44,8 +48,15 @@ def largest_entry(thing: Any, context: Context, span: Span | None) -> q.Quantity
 
 
 def entries_of(thing: Any, context: Context, span: Span | None) -> q.Quantity:
-    """An interval that holds every entry of a tensor, where it is known before the run."""
+    """An interval that holds every entry of a tensor: of a known one, or of one whose graph tells it, as that
+    of `ones(n)` for an n that only the run knows.
+    """
     array = entries_stored(thing, context)
+    if array is None and isinstance(thing, Tensor):
+        graph = prune(context.scope.build.finish({"value": thing.value}))
+        found = lipschitz(graph, -1).range
+        if found.is_finite:
+            return q.Quantity(found, ["between", str(found.lo), str(found.hi)])
     if array is None or not array.size:
         return q.unknown("entries that are known only when the model runs")
     low, high = (q.number(Fraction(float(end))) for end in (array.min(), array.max()))
@@ -85,6 +96,17 @@ def tight(thing: Any, context: Context, span: Span | None) -> q.Quantity:
     squares = {gram[i][i] for i in range(len(rows))}
     apart = any(gram[i][j] for i in range(len(rows)) for j in range(i))
     return ANYTHING if apart or len(squares) != 1 else q.number(squares.pop())
+
+
+def strongly_connected(thing: Any, context: Context, span: Span | None) -> bool | None:
+    """Whether a square matrix has no negative entry, and a way from each of its indices to each other along
+    positive ones, for a matrix that is known before the run, or by assumption. One index alone has no way.
+    """
+    array, found = entries_stored(thing, context) if arithmetic.is_matrix(thing) else None, None
+    if array is not None:
+        square = array.shape[0] == array.shape[1] > 1 and bool((array >= 0).all())
+        found = square and networkx.is_strongly_connected(networkx.DiGraph(array > 0))
+    return context.assumed.holds("strongly_connected", thing, found)
 
 
 def row_sums(thing: Any, context: Context, span: Span | None) -> q.Quantity:

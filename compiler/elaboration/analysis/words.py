@@ -24,6 +24,7 @@ WORDS: dict[str, Callable[..., Any]] = {
     "row_sums": tables.row_sums,
     "largest_norm": tables.largest_norm,
     "tight": tables.tight,
+    "strongly_connected": tables.strongly_connected,
     "monotone": monotonicity.monotone,
     "monotonicity": monotonicity.monotonicity,
 }
