@@ -9,7 +9,8 @@ import numpy as np
 
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Derivation, Hypothesis, Witness
 from banach.compiler.elaborate import Elaborated
-from banach.compiler.elaboration.analysis.entrywise import NotRead, Step, exact_step
+from banach.compiler.elaboration.analysis.entrywise import NotRead, Step, affine_step, exact_step
+from banach.compiler.elaboration.analysis.pieces import pieces
 from banach.compiler.elaboration.analysis.returned import continuous
 from banach.compiler.elaboration.analysis.slopes import bounded_step
 from banach.compiler.elaboration.claims import Claim
@@ -39,9 +40,8 @@ class LinearIteration(Rule):
     """
 
     def verdict(self, claim: Claim, elaborated: Elaborated) -> Certificate | None:
-        try:
-            step = exact_step(claim)
-        except NotRead:
+        step = _affine(claim)
+        if step is None:
             return None
         entries = f"{', '.join(step.states)} ↦ M ({', '.join(step.states)}) + c, M known before the run"
         told = _told(self, claim, "Varga 1962, theorem 3.1", (Hypothesis(entries, True),))
@@ -93,6 +93,20 @@ class WeightedContraction(Rule):
         around = contraction.radius(step.rows, True)
         missing = f"the spectral radius of B is {around:.6g}, and would have to be below 1"
         return _weighted(step, told) or Certificate(verdict=UNKNOWN, missing=missing, **told)
+
+
+def _affine(claim: Claim) -> Step | None:
+    """A step that is affine as it is written, or that is the same affine map on all of its pieces."""
+    try:
+        return exact_step(claim)
+    except NotRead:
+        pass
+    try:
+        states, found = pieces(claim)
+        matrices = {tuple(row[:-1] for row in piece.rows) for piece in found}
+        return affine_step(claim, states, matrices.pop()) if len(matrices) == 1 else None
+    except NotRead:
+        return None
 
 
 def _told(rule: Rule, claim: Claim, source: str, hypotheses: tuple[Hypothesis, ...]) -> dict[str, Any]:

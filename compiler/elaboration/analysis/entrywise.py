@@ -72,7 +72,11 @@ def exact_step(claim: Claim) -> Step:
     """The matrix of an affine step, and its first move. NotRead: it is not affine, or not known, or too
     large.
     """
-    states, rows = read(claim, _exact, lambda unit: unit, lambda column: column)
+    return affine_step(claim, *read(claim, _exact, lambda unit: unit, lambda column: column))
+
+
+def affine_step(claim: Claim, states: tuple[str, ...], rows: tuple[tuple[Fraction, ...], ...]) -> Step:
+    """The step that has this matrix, with its first move where that is known."""
     graph, given = claim.solved.step, captured(claim)
     return Step(states, rows, True, _first_move(claim, graph, states, given), _seen(claim, graph, states))
 
