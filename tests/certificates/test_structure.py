@@ -192,3 +192,55 @@ def test_a_chain_that_is_assumed() -> None:
     report = banach.loads(text.replace("ASSUMED", given))
     with pytest.raises(banach.SpecError, match="B330"):
         report.check()
+
+
+# --- noise ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("next", "factor"),
+    [
+        ("x - 0.1 * (x + normal((1, k), 3))", 0.1),
+        ("0.5 * tanh(x) + [3, -2, 4] * normal((7, k), 3) / 4", 0.5),
+        ("u - uniform((2, k), 3)", 1.0),
+    ],
+)
+def test_fresh_noise_does_not_settle(next: str, factor: float) -> None:
+    text = TEXT.format(state="x: u", next=f'x: "{next}"')
+    found = banach.loads(text).check().certificates["x"]
+    assert (found.verdict, found.scope, found.theorem) == ("refuted", "class", "fresh-noise")
+    assert float(found.witness.exact["factor"]) == pytest.approx(factor)
+    # What is refused does not compile: the oracle's own run of the step says how long its moves are.
+    x, moves = np.array([0.3, -1.0, 2.0]), []
+    given = x.copy()
+    step = banach.loads(ONE_STEP.replace("NEXT", next)).compile(to="oracle")
+    for k in range(1, 300):
+        new = step.run(x=x, u=given, k=k)["y"]
+        moves.append(np.abs(new - x).max())
+        x = new
+    assert (
+        max(moves[200:]) > 0.5 * factor and min(max(moves[i : i + 20]) for i in range(280)) > 0.1 * factor
+    )
+
+
+ONE_STEP = """\
+banach: 1
+precision: float64
+inputs: {x: "real[3]", u: "real[3]", k: int}
+outputs: {y: "NEXT"}
+"""
+
+
+@pytest.mark.parametrize(
+    "next",
+    [
+        "x - (x + normal((1, k), 3)) / k",  # averages
+        "x - 0.1 * (x + normal((1, 2), 3))",  # one draw for all steps
+        "0.5 * x + normal((1, k), 3) - normal((1, k), 3)",  # nothing
+        "0.5 * x + 0 * normal((1, k), 3)",
+        "0.5 * x + x * normal((1, k), 3)",  # smaller and smaller
+        "0.5 * x + 0.1 * tanh(normal((1, k), 3) - 1e9)",
+    ],
+)
+def test_other_noise_is_not_refuted(next: str) -> None:
+    assert certificate("x: u", f'x: "{next}"').theorem != "fresh-noise"

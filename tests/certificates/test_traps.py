@@ -205,8 +205,7 @@ TRAPS = [
         41,
         "noise and a constant step",
         own("{x: u}", "{x: 'x - 0.1 * (x + normal((1, k), n))'}"),
-        "unknown",
-        "refuted",
+        "refuted class",
     ),
     Trap(
         43,

@@ -148,6 +148,9 @@ class _Path:
             case "abs":
                 return self._each(given[0], -given[0], True)
             case "soft_threshold":
+                threshold = operands[1]
+                if not isinstance(threshold, Fixed) or (threshold.array < 0).any():
+                    raise NotRead("a threshold that moves, or is negative")
                 x, t = (np.broadcast_to(forms, shape) for forms in given)
                 zero = self._constant(0, shape)
                 return self._each(x - t, zero, True) + self._each(x + t, zero, False)
