@@ -74,6 +74,28 @@ class Derivation:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjoint:
+    """What is known of the iteration that an implicit gradient runs: its factor, in a norm and its dual, and
+    how many steps it takes at most; or what is missing.
+    """
+
+    verdict: str
+    factor: float | None = None
+    iterations: int | None = None
+    norm: str = "l2"
+    missing: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "factor": self.factor,
+            "iterations": self.iterations,
+            "norm": self.norm,
+            "missing": self.missing,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """The verdict on one solve. Numbers are exact or rounded outwards; `iterations` is an upper bound."""
 
@@ -100,6 +122,7 @@ class Certificate:
     reachable: float | None = None
     derivation: Derivation | None = None
     witness: Witness | None = None
+    adjoint: Adjoint | None = None
     missing: str | None = None
     nearest: str | None = None
     most: int = 0
@@ -134,6 +157,7 @@ class Certificate:
             "reachable_tolerance": self.reachable,
             "derivation": self.derivation.data if self.derivation else None,
             "witness": self.witness.to_json() if self.witness else None,
+            "adjoint": self.adjoint.to_json() if self.adjoint else None,
             "missing": self.missing,
             "nearest": self.nearest,
         }

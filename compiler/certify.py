@@ -9,7 +9,7 @@ from typing import Any
 
 from banach.compiler import library
 from banach.compiler.arithmetic import outlasting
-from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Hypothesis
+from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Adjoint, Certificate, Hypothesis
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration import guests
 from banach.compiler.elaboration.analysis import constants, measure
@@ -18,6 +18,7 @@ from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.replay import witness
 from banach.compiler.elaboration.things import Environment, Gradient, Number
 from banach.compiler.facts import quantity as q
+from banach.compiler.inference.adjoint import with_adjoint
 from banach.compiler.inference.rule import rules
 from banach.compiler.remarks import remarks
 from banach.compiler.text import syntax
@@ -115,6 +116,7 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     best = min(found, key=_rank)
     relied = (*best.assumptions, *claim.solved.rules)
+    best = with_adjoint(best, claim)
     return replace(best, assumptions=guests.trusted(relied, claim.page, elaborated.graph))
 
 
@@ -195,9 +197,21 @@ def _attempt(
         factor_tree=factor.tree if factor else None,
         iterations=iterations,
         residual_tree=tree,
+        adjoint=_stated_adjoint(conclusion, local, claim),
         reachable=_reachable(factor, claim, elaborated.precision),
         **certificate,
     )
+
+
+def _stated_adjoint(
+    conclusion: library.ConclusionSection, names: Environment, claim: Claim
+) -> Adjoint | None:
+    """What the theorem says of the equation's derivative."""
+    if conclusion.adjoint is None:
+        return None
+    found = measure.quantity(parse(conclusion.adjoint), names, claim.context)
+    bounded = not found.unit and not isinstance(found.interval.hi, float)
+    return Adjoint(PROVED, found.interval.to_floats()[1]) if bounded else None
 
 
 def _measured(where: Iterable[tuple[str, syntax.Node]], names: Environment, claim: Claim) -> Environment:

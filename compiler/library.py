@@ -125,6 +125,7 @@ class ConclusionSection(Section):
     bound: Scalar | None = None
     residual: Scalar | None = None
     norm: Scalar | None = None
+    adjoint: Scalar | None = None  # a bound below 1 of the equation's derivative, in l2
     proviso: Scalar | None = None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from banach.compiler import library, systems
-from banach.compiler.certificate import PROVED, REFUTED, Certificate
+from banach.compiler.certificate import PROVED, REFUTED, Adjoint, Certificate
 from banach.compiler.elaboration import guests
 from banach.compiler.elaboration.words import spoken, vocabulary
 from banach.compiler.inference.rule import rules
@@ -58,6 +58,8 @@ def certificate(found: Certificate, verbose: bool) -> str:
             lines.append(f"  {label:11} {text}")
     if found.witness and found.verdict == REFUTED:
         lines.append(f"  witness     {found.witness.note}")
+    if verbose and found.adjoint:
+        lines.append(f"  adjoint     {_adjoint(found.adjoint)}")
     if verbose and found.derivation:
         lines.extend(
             f"  {'derivation' if not i else '':11} {line}" for i, line in enumerate(found.derivation.lines)
@@ -81,6 +83,14 @@ def _claim(found: Certificate) -> Iterator[str]:
         yield f"  iterations  {told}, in exact arithmetic"
     if found.proviso:
         yield f"  given that  {found.proviso}"
+
+
+def _adjoint(found: Adjoint) -> str:
+    """What is known of the implicit gradient's iteration."""
+    if found.missing:
+        return f"unknown: {found.missing}"
+    most = f", ≤ {found.iterations} iterations" if found.iterations is not None else ""
+    return f"proved: factor ≤ {found.factor:.6g} in the norm dual to {found.norm}{most}"
 
 
 def _decimal(fraction: str) -> str:

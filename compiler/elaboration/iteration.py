@@ -76,6 +76,7 @@ class Solved:
     captures: tuple[Value, ...]
     types: Mapping[str, TensorType]  # of the states, in the language
     rules: tuple[str, ...] = ()  # what it trusts of derivatives
+    equation: Graph | None = None
     again: bool = False  # whether it starts a second time, from where a part in float32 ended
 
 
@@ -120,7 +121,8 @@ def solve(recipe: Recipe, context: Context) -> Solved:
     reports = Tensor(iterations), Tensor(residual), Tensor(status)
     rules = tuple(dict.fromkeys(context.assumed.rules[before:]))
     own, again = tuple(start.values()), coarse is not None
-    return Solved(result, *reports, unknown, closed[0], own, held, types, rules, again)
+    equation = closed[2] if recipe.equation else None
+    return Solved(result, *reports, unknown, closed[0], own, held, types, rules, equation, again)
 
 
 def start_types(recipe: Recipe, context: Context) -> TensorType:

@@ -37,7 +37,7 @@ class FreshNoise(Rule):
     Form    the new value of the state that is returned is F(states) + c ξ, entry by entry, where ξ are normal
             or uniform numbers drawn for the count k, and neither F nor c depends on k
     If      c is known before the run, and not 0
-    Then    whatever the states are, a move is shorter than δ with a chance of no more than a multiple of δ/|c|:
+    Then    whatever the states are, a move is shorter than δ with a chance of at most a multiple of δ/|c|:
             so with probability 1 infinitely many are longer than some δ > 0, and nothing converges: refuted.
             Where c falls like 1/k, or of a ball in place of a point, other claims may hold
     Source  Robbins & Monro 1951; Borel & Cantelli

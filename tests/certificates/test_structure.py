@@ -218,9 +218,7 @@ def test_fresh_noise_does_not_settle(next: str, factor: float) -> None:
         new = step.run(x=x, u=given, k=k)["y"]
         moves.append(np.abs(new - x).max())
         x = new
-    assert (
-        max(moves[200:]) > 0.5 * factor and min(max(moves[i : i + 20]) for i in range(280)) > 0.1 * factor
-    )
+    assert max(moves[200:]) > 0.5 * factor and min(max(moves[i : i + 20]) for i in range(280)) > 0.1 * factor
 
 
 ONE_STEP = """\

@@ -26,7 +26,7 @@ outputs: {z: z}
 REQUIRED = OPEN + "require: {z: converges}\n"
 CERTIFICATE_KEYS = {
     "solve", "verdict", "scope", "theorem", "source", "claim", "hypotheses", "assumptions", "norm",
-    "lipschitz", "factor", "iterations", "reachable_tolerance", "witness", "missing", "nearest",
+    "lipschitz", "factor", "iterations", "reachable_tolerance", "witness", "missing", "nearest", "adjoint",
 }  # fmt: skip
 HYPOTHESIS_KEYS = {"text", "holds", "value", "bound", "margin", "origin", "line", "column"}
 DIAGNOSTIC_KEYS = {"code", "name", "severity", "message", "file", "line", "column", "why", "fix"}

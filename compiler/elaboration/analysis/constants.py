@@ -5,6 +5,7 @@ A linear map's Lipschitz constant is its norm. What a page of the library states
 """
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -42,6 +43,7 @@ from banach.compiler.facts import lipschitz as analysis
 from banach.compiler.facts import norms
 from banach.compiler.facts import quantity as q
 from banach.ir.exact import Interval, round_float
+from banach.ir.graph import Graph
 from banach.ir.linearity import NotLinear, prove_linear
 from banach.ir.primitives.ruled import unruled
 from banach.ir.span import Span
@@ -188,8 +190,16 @@ def _by_graph(
         fix = "use it inside a solve, where the type of the unknown is known"
         raise refuse(NOT_KNOWN_YET, "the type of this map's argument is not known here", span, fix=fix)
     graph, _ = derivation.graph_of(map, [type], context, span)
-    ranges = () if within is None else (within,)
+    return _bounds(graph, context, () if within is None else (within,))
+
+
+def _bounds(graph: Graph, context: Context, ranges: Sequence[Interval] = ()) -> analysis.Bounds:
     return analysis.lipschitz(unruled(graph), 0, ranges, context.scope.labels, declared(graph, context))
+
+
+def of_graph(graph: Graph, context: Context) -> q.Quantity:
+    """An upper bound of the Lipschitz constant of a graph's first output in its first input."""
+    return _bounds(graph, context).lipschitz
 
 
 def smallest_singular(thing: Any, context: Context, span: Span | None) -> q.Quantity:
