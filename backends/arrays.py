@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from banach.backends.base import WRONG_INPUTS
+from banach.backends.admission import WRONG_INPUTS
 from banach.ir import array_file, whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.graph import Port

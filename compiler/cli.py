@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpecError as wrong:
         return _fail(wrong.diagnostics, wrong.texts | texts, "--json" in given, WRONG)
     except RunError as wrong:
-        return _fail([wrong.diagnostic], texts, "--json" in given, WRONG)
+        return _fail(wrong.diagnostics, texts, "--json" in given, WRONG)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE

@@ -338,7 +338,7 @@ def _compile(
     seal(proto, [{**c.to_json(), "evidence": c.evidence()} for c in certificates], facts)
     if path is not None:
         save(proto, path)
-    return OnnxArtifact(proto)
+    return OnnxArtifact(proto, places={port.name: port.place for port in graph.inputs})
 
 
 def Oracle(graph: Graph, complex: Pairs = ALL_REAL) -> "Artifact":

@@ -51,11 +51,15 @@ class SpecError(Exception):
 
 
 class RunError(Exception):
-    """A run could not be made, or ended without an answer; `diagnostic` says why."""
+    """A run could not be made, or ended without an answer; `diagnostics` say why, the first of them first."""
 
-    def __init__(self, diagnostic: Diagnostic):
-        self.diagnostic = diagnostic
-        super().__init__(f"{diagnostic.code.id} {diagnostic.message}")
+    def __init__(self, diagnostic: Diagnostic, *more: Diagnostic):
+        self.diagnostics = (diagnostic, *more)
+        super().__init__("\n".join(f"{d.code.id} {d.message}" for d in self.diagnostics))
+
+    @property
+    def diagnostic(self) -> Diagnostic:
+        return self.diagnostics[0]
 
 
 WINDOW = 100  # columns of the user's line that are shown; a longer line is cropped round the caret

@@ -1,9 +1,10 @@
 """Runs an ONNX file with ONNX Runtime: an artifact from a model, or from a file of whatever origin."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from banach.ir import pairs, whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError
 from banach.ir.dims import Size, named
 from banach.ir.graph import Port
+from banach.ir.span import Span
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import TensorType
 
@@ -80,12 +82,17 @@ CPU = "CPUExecutionProvider"
 class OnnxArtifact(Artifact):
     """A model that ONNX Runtime runs, on the CPU unless `providers` says otherwise.
 
-    The session is opened by the first run, or at once where providers are named. RunError: the model has
-    inputs that are no tensors or a contract that is none (B711), there is no runtime (B613) or provider
-    (B614), or it refuses the model (B615).
+    `places` are those of the inputs in the spec, where it is at hand. The session is opened by the first run,
+    or at once where providers are named. RunError: the model has inputs that are no tensors or a contract
+    that is none (B711), there is no runtime (B613) or provider (B614), or it refuses the model (B615).
     """
 
-    def __init__(self, model: ModelProto, providers: Sequence[str] = ()):
+    def __init__(
+        self,
+        model: ModelProto,
+        providers: Sequence[str] = (),
+        places: Mapping[str, Span | None] = MappingProxyType({}),
+    ):
         self.model = model
         self.metadata: Mapping[str, str] = {entry.key: entry.value for entry in model.metadata_props}
         try:
@@ -94,7 +101,8 @@ class OnnxArtifact(Artifact):
             self.pairs = pairs.read(told) if told is not None else pairs.ALL_REAL
         except (contract.BadContract, ValueError) as refusal:
             raise RunError(Diagnostic(UNREADABLE_FILE, f"the model cannot be read: {refusal}")) from None
-        self.inputs = _ports(model.graph, ours=self.contract is not None)
+        ports = _ports(model.graph, ours=self.contract is not None)
+        self.inputs = [replace(port, place=places.get(port.name)) for port in ports]
         self.outputs = tuple(value.name for value in model.graph.output)
         self._providers = tuple(providers)
         if providers:

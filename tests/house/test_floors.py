@@ -25,7 +25,7 @@ COMPILER = {
     7: "pipeline systems telling schema writing editing lsp training arguments",
     8: "cli __main__",
 }
-BACKENDS = {4: "base report arrays weights", 5: "fx onnx"}
+BACKENDS = {3: "admission", 4: "base report arrays weights", 5: "fx onnx"}
 FLOORS = {
     f"banach.{package}.{name}": floor
     for package, table in (("ir", IR), ("compiler", COMPILER), ("backends", BACKENDS))

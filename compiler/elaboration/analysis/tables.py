@@ -5,7 +5,6 @@ from fractions import Fraction
 from operator import mul
 from typing import Any
 
-import networkx
 import numpy as np
 
 from banach.compiler.elaboration import arithmetic
@@ -105,8 +104,18 @@ def strongly_connected(thing: Any, context: Context, span: Span | None) -> bool 
     array, found = entries_stored(thing, context) if arithmetic.is_matrix(thing) else None, None
     if array is not None:
         square = array.shape[0] == array.shape[1] > 1 and bool((array >= 0).all())
-        found = square and networkx.is_strongly_connected(networkx.DiGraph(array > 0))
+        found = square and _reaches_all(array > 0) and _reaches_all(array.T > 0)
     return context.assumed.holds("strongly_connected", thing, found)
+
+
+def _reaches_all(links: np.ndarray) -> bool:
+    """Whether a way leads from the first index to each other."""
+    seen = np.arange(len(links)) == 0
+    while True:
+        wider = seen | links[seen].any(axis=0)
+        if wider.sum() == seen.sum():
+            return bool(seen.all())
+        seen = wider
 
 
 def row_sums(thing: Any, context: Context, span: Span | None) -> q.Quantity:
