@@ -162,9 +162,12 @@ def _limit(port: Port, made: np.ndarray) -> Diagnostic | None:
     _, dot, what = port.name.rpartition(".")
     if not dot or what not in ("tolerance", "max_iterations") or bool(made >= 0):
         return None
-    message = f"`{port.name}` is {made}, and would have to be 0 or more"
+    message, example = (
+        f"`{port.name}` is {made}, and would have to be 0 or more",
+        "1e-5" if what == "tolerance" else "100",
+    )
     return Diagnostic(
-        BAD_LIMIT, message, span=port.place, fix=f"leave it out, or give --input {port.name}=1e-5"
+        BAD_LIMIT, message, span=port.place, fix=f"leave it out, or give --input {port.name}={example}"
     )
 
 
