@@ -115,7 +115,8 @@ class OnnxArtifact(Artifact):
         try:
             return session.run(list(self.outputs), feed)
         except Exception as failure:
-            raise RunError(Diagnostic(FAILED_RUN, f"the run failed: {_reason(failure)}")) from None
+            fix = "see that places lie inside their axes, and that sizes fit each other and the memory"
+            raise RunError(Diagnostic(FAILED_RUN, f"the run failed: {_reason(failure)}", fix=fix)) from None
 
     @cached_property
     def _session(self) -> Any:
