@@ -15,6 +15,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 nightly: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
+		-e ".[runtimes]"
 	$(BIN)/python -m pytest -q -n 2
 
 bench: $(READY)

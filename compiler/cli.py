@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     texts: dict[str, str] = {}
     try:
         options = _parser().parse_args(given)
-        return options.work(options, texts)
+        code = options.work(options, texts)
+        sys.stdout.flush()  # a pipe that is closed by now says so here, and not when Python ends
+        return code
     except SpecError as wrong:
         return _fail(wrong.diagnostics, wrong.texts | texts, "--json" in given, WRONG)
     except RunError as wrong:
