@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from onnx import GraphProto, ModelProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 
 from banach.backends.onnx.contract import SIZES
+from banach.backends.onnx.sameness import structure
 
 CERTIFICATE, TEXT, VERSION = "banach.certificate", "banach.spec", "banach.version"
 COMPLEX = "banach.complex"  # the inputs and outputs that are complex numbers, in pairs of reals
@@ -28,9 +29,5 @@ def fingerprint(model: ModelProto) -> dict[str, Any]:
         array = numpy_helper.to_array(tensor)
         head = f"{array.dtype}{array.shape}".encode()
         weights[tensor.name] = sha256(head + array.tobytes()).hexdigest()
-    rest = GraphProto()
-    rest.CopyFrom(model.graph)
-    del rest.initializer[:]
     contract = next((entry.value for entry in model.metadata_props if entry.key == SIZES), "")
-    structure = sha256(rest.SerializeToString(deterministic=True)).hexdigest()
-    return {"weights": weights, "structure": structure, "sizes": contract}
+    return {"weights": weights, "structure": structure(model), "sizes": contract}
