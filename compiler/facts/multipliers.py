@@ -5,12 +5,14 @@ STAR) follow from them, since no function value may be left over. The rate is fo
 loosened until the rounded numbers pass `lyapunov.proves`.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
+from banach.compiler.facts import lyapunov
 from banach.compiler.facts.barrier import Cone, inside
 from banach.compiler.facts.lyapunov import (
     STAR,
@@ -25,7 +27,10 @@ from banach.compiler.facts.lyapunov import (
 )
 
 _SLOWEST = 1e-6  # a rate closer to 1 than this is not looked for
-_HALVINGS = 18
+_REACHED = 1e-5  # how much of 1 - factor is given up to reach a lower bound
+_CLOSE = 5e-5  # how near the greatest log(1 - factor) the search ends
+_MOST = 0.8  # of the slack that there is
+_TRIES = 24
 _LOOSER = (4e-6, 3e-5, 2e-4, 2e-3, 2e-2)  # relative to 1 - factor, and what rounding needs at most
 _BITS = 40
 _LARGEST = 12  # states, and evaluations twice
@@ -42,21 +47,78 @@ def prove(systems: Sequence[System]) -> Certificate | None:
     if not 0 < system.states + 2 * system.evaluations <= _LARGEST or not system.evaluations:
         return None
     task = _Task(system)
-    x = task.solve(1 - _SLOWEST, None)
-    if x is None:
+    search = _Search(task)
+    if search.best is None:
         return None
-    slow, fast, best = float(np.log(_SLOWEST)), 0.0, x
-    for _ in range(_HALVINGS):
-        middle = (slow + fast) / 2
-        found = task.solve(1 - float(np.exp(middle)), best)
-        slow, fast, best = (middle, fast, found) if found is not None else (slow, middle, best)
-    gap = float(np.exp(slow))
+    gap, best = float(np.exp(search.feasible[-1][0])), search.best
     for looser in _LOOSER:
         factor = Fraction(round((1 - gap * (1 - looser)) * 2**_BITS) + 1, 2**_BITS)
         certificate = task.certificate(factor, best)
         if certificate is not None and factor < 1 and all(proves(s, certificate) for s in systems):
             return certificate
     return None
+
+
+class _Search:
+    """The greatest log(1 - factor) with slack, about: `feasible` ends with it, and `best` are its numbers.
+
+    No factor is below the radius for a quadratic of the class, which many methods reach. Below the greatest,
+    slack falls about as a line does, so that two points foretell where it ends.
+    """
+
+    def __init__(self, task: "_Task"):
+        self.task = task
+        self.feasible: list[tuple[float, float]] = []
+        self.best: np.ndarray | None = None
+        slowest, gap = float(np.log(_SLOWEST)), 1 - slowest_mode(task.system)
+        if gap <= _SLOWEST:
+            return
+        self.beyond = float(np.log(gap))
+        reached = self.beyond + float(np.log1p(-_REACHED))
+        if self._try(reached) or not (self._try(self.beyond - 1) or self._try(slowest)):
+            return
+        trust = 0.9
+        for _ in range(_TRIES):
+            near = self.feasible[-1][0]
+            ahead = self._foretold()
+            if self.beyond - near < _CLOSE or (ahead is not None and ahead < _CLOSE / 4):
+                return
+            middle = (self.beyond - near) / 2
+            done = self._try(near + (middle if ahead is None else min(trust * ahead, middle)))
+            trust = 0.9 if done else trust / 2
+
+    def _try(self, place: float) -> bool:
+        found = self.task.solve(1 - float(np.exp(place)), self.best)
+        if found is None:
+            self.beyond = min(self.beyond, place)
+            return False
+        self.best, slack = found
+        self.feasible.append((place, slack))
+        return True
+
+    def _foretold(self) -> float | None:
+        """How far beyond the last point its slack is used up."""
+        if len(self.feasible) < 2:
+            return None
+        (before, much), (now, little) = self.feasible[-2:]
+        return little * (now - before) / (much - little) if little < much else None
+
+
+def slowest_mode(system: System) -> float:
+    """The radius of the method on the worst of the quadratics that bend by mu or by L in every direction; a
+    function that is perhaps not smooth bends by mu.
+    """
+    A, B, C, D = (
+        np.array([[lyapunov.middle(x) for x in row] for row in m])
+        for m in (system.A, system.B, system.C, system.D)
+    )
+    ends = [(float(own.mu), float(own.mu if own.smooth is None else own.smooth)) for own in system.classes]
+    worst = 0.0
+    for bent in itertools.product(*ends):
+        slopes = np.array([bent[own] for own in system.of])
+        points = np.linalg.solve(np.eye(len(slopes)) - D * slopes, C)
+        worst = max(worst, float(np.abs(np.linalg.eigvals(A + (B * slopes) @ points)).max()))
+    return worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +150,10 @@ class _Task:
         )
         self.forms = {pair: form(system, self.seen, *pair, float) for pair in pairs(system, 2)}
 
-    def solve(self, factor: float, near: np.ndarray | None) -> np.ndarray | None:
-        """Free numbers that have some slack at a factor."""
-        x, slack = inside(self._cone(factor), 0.0, near)
-        return x if slack > 0 else None
+    def solve(self, factor: float, near: np.ndarray | None) -> tuple[np.ndarray, float] | None:
+        """Free numbers that have most of the slack that there is at a factor, and that slack."""
+        x, slack = inside(self._cone(factor), _MOST, near)
+        return (x, slack) if slack > 0 else None
 
     def certificate(self, factor: Fraction, near: np.ndarray) -> Certificate | None:
         """Rational numbers well inside, scaled such that V >= ‖ξ‖² has room too."""
