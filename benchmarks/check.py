@@ -86,12 +86,13 @@ def main() -> None:
     dearest = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.save(folder / "A.npy", random.standard_normal((512, 512)))
+        np.save(folder / "A.npy", np.eye(512) + random.standard_normal((512, 512)) / 60)
         for i in range(LAYERS):
             np.save(folder / f"W{i}.npy", 0.99 * np.linalg.qr(random.standard_normal((64, 64)))[0])
         for title, solve in SOLVES.items():
             dearest.append(_line(title, *cost(LARGE.format(solve=solve), folder)))
-        examples = [(p.name, p.example.text) for p in library.pages("solver") if p.example]
+        pages = [p for p in library.pages("solver") if p.section.example]
+        examples = [(p.name, p.section.example.text) for p in pages]
         every = [(*cost(text, folder), page) for page, text in examples]
         every.sort(key=lambda found: -found[1] / max(found[2], 1))
         for *found, page in every[:5]:

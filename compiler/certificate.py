@@ -4,8 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from banach.compiler.room import with_room
 from banach.ir.exact import Interval
 from banach.ir.span import Span
+
+_DEEP = 40  # formulas inside one another
+_ARITHMETIC = {*"+-*/", "**", "max", "min", "hull", "abs", "sqrt", "upper", "lower", "at_most", "around"}
 
 PROVED, REFUTED, UNKNOWN, ERROR = "proved", "refuted", "unknown", "error"
 
@@ -168,13 +172,43 @@ class Certificate:
 
     def evidence(self) -> dict[str, Any]:
         """What the checker that travels with the model needs, beside `to_json`."""
-        return {
-            "hypotheses": [{"text": h.text, "tree": list(h.trees)} for h in self.hypotheses],
-            "lipschitz": self.lipschitz_tree,
-            "factor": self.factor_tree,
-            "residual": self.residual_tree,
-            "derivation": self.derivation.trees if self.derivation else None,
-        }
+        return _shallow(
+            {
+                "hypotheses": [{"text": h.text, "tree": list(h.trees)} for h in self.hypotheses],
+                "lipschitz": self.lipschitz_tree,
+                "factor": self.factor_tree,
+                "residual": self.residual_tree,
+                "derivation": self.derivation.trees if self.derivation else None,
+            }
+        )
+
+
+@with_room
+def _shallow(evidence: dict[str, Any]) -> dict[str, Any]:
+    """The same, where a formula that is deep reads ["term", n], the n-th of `terms`, which come in order."""
+    terms: list[Any] = []
+    seen: dict[int, tuple[Any, int]] = {}  # what became of a part, and how deep that is
+
+    def cut(part: Any) -> tuple[Any, int]:
+        if not isinstance(part, (list, tuple, Mapping)):
+            return part, 0
+        if id(part) not in seen:
+            inner = [cut(each) for each in (part.values() if isinstance(part, Mapping) else part)]
+            values, depth = [each for each, _ in inner], 1 + max((deep for _, deep in inner), default=0)
+            whole: Any = dict(zip(part, values)) if isinstance(part, Mapping) else values
+            if (
+                depth > _DEEP
+                and isinstance(whole, list)
+                and isinstance(whole[0], str)
+                and whole[0] in _ARITHMETIC
+            ):
+                terms.append(whole)
+                whole, depth = ["term", len(terms) - 1], 1
+            seen[id(part)] = whole, depth
+        return seen[id(part)]
+
+    shallow, _ = cut(evidence)
+    return {**shallow, "terms": terms} if terms else shallow
 
 
 def _finite(end: float) -> float | None:

@@ -21,6 +21,7 @@ from banach.compiler.facts import quantity as q
 from banach.compiler.inference.adjoint import with_adjoint
 from banach.compiler.inference.rule import rules
 from banach.compiler.remarks import remarks
+from banach.compiler.room import with_room
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse
 from banach.compiler.text.source import Scalar
@@ -46,6 +47,7 @@ the hypothesis that is missing, and the nearest parameter that would be proved.
 _LONGEST = 1 << 40  # a trip bound beyond this is no bound
 
 
+@with_room
 def certify(elaborated: Elaborated) -> tuple[list[Certificate], list[Diagnostic]]:
     """A certificate for every solve, and what is to be said of them.
 

@@ -14,6 +14,7 @@ from banach.compiler.elaboration.problem import UNKNOWN_NAME
 from banach.compiler.elaboration.scope import Scope, dtype_of
 from banach.compiler.elaboration.sections import Sections, Stage, Weights
 from banach.compiler.elaboration.things import Complex, Environment, Extent, Number, Tensor
+from banach.compiler.room import with_room
 from banach.compiler.spec import Spec
 from banach.compiler.text.source import Mapping, Node, Scalar
 from banach.ir.diagnostic import Diagnostic
@@ -54,6 +55,7 @@ class Elaborated:
         return self.scope.quantised
 
 
+@with_room
 def elaborate(
     spec: Spec,
     folder: Path | None = None,

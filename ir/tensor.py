@@ -1,11 +1,39 @@
 """A constant array that cannot change, and is equal to another by its content."""
 
+import weakref
 from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 
 from banach.ir.tensor_type import TensorType
+
+_digests: dict[int, tuple[weakref.ref[np.ndarray], str]] = {}  # of arrays that cannot change, while they last
+
+
+def digest(array: np.ndarray) -> str:
+    """sha256 of dtype, shape and bytes, in hexadecimal; taken once of an array that cannot change."""
+    fixed = _is_fixed(array)
+    if fixed and (known := _digests.get(id(array))) and known[0]() is array:
+        return known[1]
+    taken = sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
+    if fixed:
+        key = id(array)
+        _digests[key] = weakref.ref(array, lambda _: _digests.pop(key, None)), taken
+    return taken
+
+
+def _is_fixed(array: np.ndarray) -> bool:
+    return type(array) is np.ndarray and array.flags.owndata and not array.flags.writeable
+
+
+def fixed(array: np.ndarray) -> np.ndarray:
+    """The array itself if it cannot change, else a copy that cannot."""
+    if _is_fixed(array) and array.flags.c_contiguous:
+        return array
+    frozen = np.array(array, order="C")
+    frozen.flags.writeable = False
+    return frozen
 
 
 class Tensor:
@@ -17,9 +45,7 @@ class Tensor:
     __slots__ = ("__dict__", "array")
 
     def __init__(self, array: np.ndarray):
-        frozen = np.array(array, order="C")
-        frozen.flags.writeable = False
-        self.array = frozen
+        self.array = fixed(array)
 
     @property
     def type(self) -> TensorType:
@@ -28,8 +54,7 @@ class Tensor:
     @cached_property
     def digest(self) -> str:
         """sha256 of dtype, shape and bytes, in hexadecimal."""
-        head = f"{self.array.dtype}{self.array.shape}".encode()
-        return sha256(head + self.array.tobytes()).hexdigest()
+        return digest(self.array)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tensor) and self.digest == other.digest

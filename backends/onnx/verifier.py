@@ -139,8 +139,10 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
     if certificate["verdict"] != "proved":
         found.trusted.append(f"{name}: nothing is claimed, the verdict is {certificate['verdict']}")
         return
-    measure = _Measure(tensors, name, found, certificate["iterations"], certificate["assumptions"])
     evidence = certificate["evidence"]
+    measure = _Measure(tensors, name, found, certificate["iterations"], certificate["assumptions"])
+    for term in evidence.get("terms", ()):  # each may speak of those before it
+        measure.terms.append(measure(term))
     if [h["text"] for h in certificate["hypotheses"]] != [h["text"] for h in evidence["hypotheses"]]:
         found.failed.append(f"{name}: the hypotheses are not those that there is evidence for")
     for hypothesis, told in zip(evidence["hypotheses"], certificate["hypotheses"]):
@@ -268,6 +270,7 @@ class _Measure:
         self.tensors, self.name, self.found, self.trips = tensors, name, found, trips
         self.assumptions = assumptions
         self.told: set[str] = set()
+        self.terms: list[Number] = []
 
     def __call__(self, tree: Sequence[Any], depth: int = 0) -> Number:
         if depth > _DEEPEST:
@@ -290,6 +293,8 @@ class _Measure:
         if op == "atom":
             one = Fraction(1)
             return Number(one, one, ((str(parts[0]), one),))
+        if op == "term" and 0 <= parts[0] < len(self.terms):
+            return self.terms[parts[0]]
         if op == "fact":
             return self._fact(parts[0])
         inner = [self(part, depth + 1) for part in parts]

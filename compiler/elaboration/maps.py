@@ -46,6 +46,7 @@ from banach.ir.span import Span
 
 ONE = Number(Fraction(1))
 MOST_APPLICATIONS = 50_000  # in one model; it takes some seconds
+_DEEPEST = 300  # applications of maps, each inside the one before
 
 
 def as_map(thing: Any, span: Span | None) -> Map:
@@ -228,9 +229,17 @@ def _apply_formula(map: Formula, arguments: Sequence[Any], context: Context, spa
 
     if map.parameters:  # what is made while it is applied belongs to no definition
         context = replace(context, naming="")
-    if map.rule is not None:
-        return rule.apply(map, arguments, meaning, context, span)
-    return meaning(map.body, dict(zip(map.parameters, arguments)), context)
+    deep = context.scope.deep
+    if deep[0] >= _DEEPEST:
+        message = f"maps are applied inside one another more than {_DEEPEST:,} deep"
+        raise refuse(TOO_MANY_MAPS, message, span, fix="use a `scan` for layers that are alike")
+    deep[0] += 1
+    try:
+        if map.rule is not None:
+            return rule.apply(map, arguments, meaning, context, span)
+        return meaning(map.body, dict(zip(map.parameters, arguments)), context)
+    finally:
+        deep[0] -= 1
 
 
 def _apply_partial(map: Partial, arguments: Sequence[Any], context: Context, span: Span | None) -> Any:

@@ -6,6 +6,7 @@ input of the region, and an operand of the operation that holds it. Constants ar
 
 from fractions import Fraction
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from banach.ir.graph import Builder, Value
 from banach.ir.quantised import Quantised
 from banach.ir.span import Span
 from banach.ir.tensor import Tensor as Constant
+from banach.ir.tensor import fixed
 from banach.ir.tensor_type import FLOATS, TensorType, numpy_dtype
 
 
@@ -35,6 +37,7 @@ class Scope:
         self.number = self.opened[0]
         self.opened[0] += 1
         self.applied: list[int] = outer.applied if outer else [0]  # how many maps, in all
+        self.deep: list[int] = outer.deep if outer else [0]  # how many maps are being applied, one in another
         self.places: dict[str, Span] = (
             outer.places if outer else {}
         )  # where the names of the spec are defined
@@ -126,9 +129,17 @@ def dtype_of(precision: str) -> str:
     return "float64" if precision == "mixed" else precision
 
 
+_stored: WeakKeyDictionary[Table, dict[str, np.ndarray]] = WeakKeyDictionary()
+
+
 def stored(table: Table, precision: str) -> np.ndarray:
     """The array that the compiled model holds for a table."""
-    return table.array.astype(numpy_dtype(precision)) if table.array.dtype.kind == "f" else table.array
+    if table.array.dtype.kind != "f":
+        return table.array
+    known = _stored.setdefault(table, {})
+    if precision not in known:
+        known[precision] = fixed(table.array.astype(numpy_dtype(precision)))
+    return known[precision]
 
 
 def _exact_in(number: Fraction, dtype: str) -> float | int:

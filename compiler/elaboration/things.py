@@ -37,7 +37,7 @@ class Word:
     value: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Table:
     """An array that is known before the run: float64, int64 or bool."""
 

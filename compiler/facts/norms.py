@@ -8,7 +8,6 @@ Laplacians get their exact value. A matrix seen before is not bounded again: ans
 its bytes.
 """
 
-import hashlib
 from collections.abc import Callable
 from fractions import Fraction
 from functools import wraps
@@ -31,6 +30,7 @@ from banach.compiler.facts.rounding import (
     squared_size,
 )
 from banach.ir.exact import Interval
+from banach.ir.tensor import digest
 
 Answer = TypeVar("Answer")
 
@@ -41,16 +41,16 @@ _NEAR = 1 + Fraction(1, 10**9)  # a bound this close may turn out to be the exac
 
 def _per_matrix(bound: Callable[[np.ndarray], Answer]) -> Callable[[object], Answer]:
     """Check the matrix, make it float64, and answer from memory if its bytes and shape were seen before."""
-    known: dict[bytes, Answer] = {}
+    known: dict[str | None, Answer] = {}
 
     @wraps(bound)
     def answer(matrix: object) -> Answer:
-        a = float64(matrix, 2)
-        key = hashlib.sha256(repr(a.shape).encode() + a.tobytes()).digest()
-        if key not in known:
+        given = np.asarray(matrix)
+        key = digest(given) if given.dtype != object else None
+        if key is None or key not in known:
             if len(known) >= _KEPT:
                 known.pop(next(iter(known)), None)
-            known[key] = bound(a)
+            known[key] = bound(float64(given, 2))
         return known[key]
 
     return answer

@@ -19,7 +19,7 @@ IR = {
     " views",
 }
 COMPILER = {
-    4: "text facts certificate optimisation",
+    4: "room text facts certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate inference arithmetic remarks certify storing expectation optimise report",
     7: "pipeline systems telling schema writing editing lsp training arguments",
