@@ -111,7 +111,9 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
     pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
     found = [_by_page(page, told, elaborated) for page, told in pages]
     found = [replace(certificate, assumptions=tuple(claim.context.assumed.used)) for certificate in found]
-    if plain and not any(certificate.verdict in (PROVED, REFUTED) for certificate in found):
+    reworded = any(told.reworded for _, told in pages)
+    settled = any(c.verdict == REFUTED or (c.verdict == PROVED and (c.factor or not reworded)) for c in found)
+    if plain and not settled:
         found += _by_rules(claim, elaborated)
     if not found:
         missing = "no theorem covers an iteration of this form yet"
@@ -175,7 +177,7 @@ def _attempt(
         rate=conclusion.rate.text if conclusion.rate else None,
         bound=conclusion.bound.text if conclusion.bound else None,
         norm=conclusion.norm.text if conclusion.norm else "l2",
-        proviso=conclusion.proviso.text if conclusion.proviso else None,
+        proviso=_proviso(conclusion, claim),
         hypotheses=tuple(hypotheses),
         lipschitz=constant.interval if constant else None,
         lipschitz_tree=constant.tree if constant else None,
@@ -203,6 +205,13 @@ def _attempt(
         reachable=_reachable(factor, claim, elaborated.precision),
         **certificate,
     )
+
+
+def _proviso(conclusion: library.ConclusionSection, claim: Claim) -> str | None:
+    said = [conclusion.proviso.text] if conclusion.proviso else []
+    if claim.behind:
+        said.append("what is returned is what the theorem speaks of, one step before")
+    return "; ".join(said) or None
 
 
 def _stated_adjoint(

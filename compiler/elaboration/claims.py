@@ -38,6 +38,8 @@ class Claim:
     solved: Solved
     places: dict[str, Span]
     own_stop: bool = False  # whether the spec stops by another residual than the page's
+    reworded: bool = False  # whether the page's equations stand there in other words
+    behind: bool = False  # whether it returns what the page returns, one step before
 
     @property
     def stated(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 Names do not matter, only the equations: the states of the page are matched with those of the spec, and its
 parameters and options with the formulas that stand in their places. Sums and products match in either order.
+Where that finds nothing, `rewritten` compares the equations as polynomials.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,9 @@ from itertools import permutations
 
 from banach.compiler import library
 from banach.compiler.elaboration import updates
+from banach.compiler.elaboration.analysis.algebra import NotAlgebra
+from banach.compiler.elaboration.analysis.iterated import Iterated
+from banach.compiler.elaboration.analysis.rewritten import rewritten
 from banach.compiler.elaboration.arithmetic import type_of
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.complexes import is_complex
@@ -32,6 +36,8 @@ class Match:
     page: library.Page
     bindings: Mapping[str, syntax.Node]
     same_stop: bool
+    reworded: bool = False
+    behind: bool = False  # whether what is returned is the page's, one step before
 
 
 def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
@@ -44,7 +50,7 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
         return []
     found = []
     complex = any(is_complex(type) for type in claim.solved.types.values())
-    for match in recognise(recipe):
+    for match in recognise(recipe, claim):
         if complex and not match.page.complex:
             continue
         names = recipe.names.inner({})
@@ -57,7 +63,8 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
         if not all(type_of(thing, context.scope).shape for thing in numbers):
             continue  # steps and weights of a page are real numbers
         places = {name: node.span for name, node in match.bindings.items()}
-        told = replace(claim, names=Environment(known), places=places, own_stop=not match.same_stop)
+        told = replace(claim, names=Environment(known), places=places)
+        told = replace(told, own_stop=not match.same_stop, reworded=match.reworded, behind=match.behind)
         found.append((match.page, told))
     formulas = [node for _, node in (*recipe.next, *recipe.where)]
     counted = any("k" in syntax.names(node) for node in formulas)
@@ -73,14 +80,23 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
     return found
 
 
-def recognise(recipe: Recipe) -> Iterator[Match]:
-    """The pages of the library that the iteration spells out."""
-    for page in library.pages("solver"):
-        if page.section.operators:  # type: ignore[union-attr]  # maps of its own are not compared
-            continue
-        found = _match(page, recipe)
+def recognise(recipe: Recipe, claim: Claim) -> Iterator[Match]:
+    """The pages of the library that the iteration spells out, or those that it says in other words."""
+    pages = [page for page in library.pages("solver") if not page.section.operators]  # type: ignore[union-attr]
+    spelt = [match for page in pages if (match := _match(page, recipe)) is not None]
+    yield from spelt or _rewritten(pages, claim)
+
+
+def _rewritten(pages: list[library.Page], claim: Claim) -> Iterator[Match]:
+    try:
+        spec = Iterated(claim)
+    except (NotAlgebra, RecursionError):
+        return
+    for page in pages:
+        state, update, held = _equations(page)
+        found = rewritten(page, state, update, spec) if page.theorems and not held else None
         if found is not None:
-            yield found
+            yield Match(page, found.bindings, found.same_stop, True, found.behind)
 
 
 def _match(page: library.Page, recipe: Recipe) -> Match | None:
