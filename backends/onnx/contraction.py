@@ -1,8 +1,10 @@
 """A norm in which a matrix contracts, as a certificate states it, checked again in plain Python.
 
 Weights: if Σ_j |M_ij| w_j <= q w_i for all i, with w > 0, the largest |x_i|/w_i falls by q under M, and under
-any map whose entries change by at most |M|·|change|. Form: if P and q²P - MᵀPM are positive definite, √(xᵀPx)
-falls by q. All in exact rationals; it shares no code with the compiler that found the numbers.
+any map whose entries change by at most |M|·|change|; "also" are further rows, each of which may stand in
+place of one of M, where slopes vary. Form: if P and q²P - MᵀPM are positive definite, √(xᵀPx) falls by q;
+under a map that shortens the entries of Mx, "bent", P must be diagonal. All in exact rationals; it shares no
+code with the compiler that found the numbers.
 """
 
 import math
@@ -21,11 +23,14 @@ def contracts(stated: Mapping[str, Any]) -> bool:
         return False
     if stated["kind"] == "weights":
         weights = [Fraction(x) for x in stated["weights"]]
-        rows = zip(matrix, weights)
-        return (
-            len(weights) == n
-            and min(weights) > 0
-            and all(sum(abs(a) * w for a, w in zip(row, weights)) <= factor * own for row, own in rows)
+        if len(weights) != n or min(weights) <= 0:
+            return False
+        rows = [*enumerate(matrix), *((i, [Fraction(x) for x in row]) for i, row in stated.get("also", ()))]
+        return all(
+            0 <= i < n
+            and len(row) == n
+            and sum(abs(a) * w for a, w in zip(row, weights)) <= factor * weights[i]
+            for i, row in rows
         )
     P = [[Fraction(x) for x in row] for row in stated["P"]]
     if (
@@ -33,6 +38,8 @@ def contracts(stated: Mapping[str, Any]) -> bool:
         or any(len(row) != n for row in P)
         or any(P[i][j] != P[j][i] for i in range(n) for j in range(i))
     ):
+        return False
+    if stated.get("bent") and any(P[i][j] for i in range(n) for j in range(n) if i != j):
         return False
     columns = list(zip(*matrix))
     image = [[sum(p * x for p, x in zip(row, column)) for column in columns] for row in P]

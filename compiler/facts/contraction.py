@@ -18,7 +18,7 @@ _BITS = 40  # of a factor
 _WEIGHT = 2**20  # of the least weight
 _DOUBLINGS = 60
 _ROOM = (0.01, 0.1, 0.4)  # of what the radius leaves below 1, in the order in which they are tried
-_LARGEST_FORM = 24
+LARGEST_FORM = 24
 
 
 def radius(rows: Rows, sizes: bool = False) -> float:
@@ -54,7 +54,7 @@ def rounded_up(x: Fraction) -> Fraction:
 def form(rows: Rows) -> tuple[Fraction, tuple[tuple[Fraction, ...], ...]] | None:
     """(q, P) with q²P - MᵀPM and P positive definite and q < 1, exactly; None: none was found."""
     n, around = len(rows), radius(rows)
-    if not around < 1 or n > _LARGEST_FORM:
+    if not around < 1 or n > LARGEST_FORM:
         return None
     floats = np.array([[float(x) for x in row] for row in rows])
     for room in _ROOM:

@@ -155,6 +155,50 @@ def weighted(draw: Draw) -> Instance:
     )
 
 
+# --- one layer, with all its slopes -------------------------------------------------------------------------
+
+
+@case("layer-contraction")
+def one_layer(draw: Draw) -> Instance:
+    """Damped steps of layers that hold themselves back, and forward steps of monotone ones that turn."""
+    n = int(draw.integers(2, 6))
+    at, start = draw.point(n), draw.point(n, 3.0)
+    word, curve = [("tanh", np.tanh), ("relu", lambda z: np.maximum(z, 0))][draw.integers(2)]
+    if draw.random() < 0.5:
+        W = draw.uniform(-1, 1, (n, n))
+        np.fill_diagonal(W, 0)
+        W *= 2.5 * draw.uniform(0.7, 0.99) / np.abs(W).sum(1, keepdims=True)
+        np.fill_diagonal(W, draw.uniform(-3, -2, n))
+        a = float(draw.choice([0.25, 0.1]))
+        shift = W @ at + draw.choice([-1e-3, 0.0, 1e-3], n)
+        c = at - curve(W @ at - shift)
+        next = f'x: "{1 - a} * x + {a} * ({word}({listed(W)} @ x - {listed(shift)}) + {listed(c)})"'
+        step = lambda x: (1 - a) * x + a * (curve(W @ x - shift) + c)  # noqa: E731
+    else:
+        turn = draw.standard_normal((n, n))
+        turn = turn - turn.T
+        W = draw.uniform(0.3, 0.8) * np.eye(n) + turn * draw.uniform(2, 5) / np.linalg.norm(turn, 2)
+        a = float(0.9 * (1 - W[0, 0]) / np.linalg.norm(np.eye(n) - W, 2) ** 2)
+        b = at - W @ at
+        c = at - curve(at - a * (at - W @ at - b))
+        next = f'x: "{word}(x - {a!r} * (x - {listed(W)} @ x - {listed(b)})) + {listed(c)}"'
+        step = lambda x: curve(x - a * (x - W @ x - b)) + c  # noqa: E731
+
+    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
+        norm = _weighing(found)
+        return lambda k, x: [(norm(x - at), {})]
+
+    return Instance(
+        "",
+        start,
+        repeated(step, start),
+        spec=spec("", f'x: "{listed(start)}"', next),
+        by=by,
+        stepwise=True,
+        size=1e2,
+    )
+
+
 # --- entries that read each other in no circle --------------------------------------------------------------
 
 

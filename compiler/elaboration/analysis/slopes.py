@@ -121,7 +121,7 @@ def _by_slope(op: Op, operands: list[Meaning], types: list[TensorType]) -> dict[
             both = (np.minimum(low[0], low[1]), np.maximum(high[0], high[1]))
             found[j] = tuple(np.broadcast_to(np.asarray(x, object), shape) for x in both)
         return found  # type: ignore[return-value]
-    least, most = _slopes(op, operands, types)
+    least, most = slopes_of(op, operands, types)
     found = {}
     assert isinstance(operands[0], Moving)
     for j, (low, high) in operands[0].columns.items():
@@ -131,7 +131,7 @@ def _by_slope(op: Op, operands: list[Meaning], types: list[TensorType]) -> dict[
     return found
 
 
-def _slopes(op: Op, operands: list[Meaning], types: list[TensorType]) -> tuple[Fraction, Fraction]:
+def slopes_of(op: Op, operands: list[Meaning], types: list[TensorType]) -> tuple[Fraction, Fraction]:
     """The range of the slopes of a function of one number. NotRead: it is none, or has steep ones."""
     definition = page(op.name)
     single = isinstance(definition, Elementwise) or op.name in _OF_ONE_NUMBER
