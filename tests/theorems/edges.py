@@ -46,6 +46,7 @@ TRIED: dict[str, dict[str, str]] = {
     "forward-backward": {"method": "proximal_gradient(flat, g)"},
     "forward-backward-forward": {"method": "tseng(F, g)"},
     "forward-backward-strongly-convex": {"method": "proximal_gradient(f, g)"},
+    "forward-backward-strongly-monotone": {"method": "forward_backward(F, g)", "turn": "[[3, -4], [4, 3]]"},
     "forward-reflected-backward": {"method": "forward_reflected_backward(F, g)"},
     "frank-wolfe": {"method": "frank_wolfe(f, {total})", "total": "1"},
     "gauss-seidel-dominant": {"method": "gauss_seidel(Q, b)"},
@@ -246,6 +247,17 @@ edge("extragradient forward-backward-forward", "step < 1 / lipschitz(F)", "step"
 edge("fast-extragradient", "step <= 1 / lipschitz(F)", "step", "0.999", "1", "1.001", True)
 HALF = "step < 1 / (2 * lipschitz(F))"
 edge("forward-reflected-backward optimistic-gradient", HALF, "step", "0.499", "0.5", "0.5001")
+STRONG = "forward-backward-strongly-monotone"  # with μ = 3 and L = 5
+edge(STRONG, "step * lipschitz(F) ** 2 < 2 * monotonicity(F)", "step", "0.2399", "0.24", "0.2401")
+edge(STRONG, "step > 0", "step", "1e-3", "0", "-1e-3")
+edge(
+    STRONG,
+    "monotonicity(F) > 0",
+    "turn",
+    "[[1e-3, -1], [1, 1e-3]]",
+    "[[0, -1], [1, 0]]",
+    "[[-1e-3, -1], [1, -1e-3]]",
+)
 GOLDEN = "2 * step * lipschitz(F) <= 1.618"  # 0.809 itself is stored above it
 edge("golden-ratio", GOLDEN, "step", "0.8089", "0.809", "0.8091")
 

@@ -9,7 +9,22 @@ from banach.compiler.text import syntax
 from banach.compiler.text.expression import to_text
 
 _MAPS = ("f", "flat", "g", "near", "F", "psi", "T(x)", "half(x)", "M")  # what stands under `operators:`
-_NOT_OPTIONS = {"method", "start", "weight", "total", "A", "Q", "S", "B", "P", "K", "rows", "columns", *_MAPS}
+_NOT_OPTIONS = {
+    "method",
+    "start",
+    "weight",
+    "total",
+    "A",
+    "Q",
+    "S",
+    "B",
+    "P",
+    "K",
+    "rows",
+    "columns",
+    "turn",
+    *_MAPS,
+}
 
 
 def proves(edge: Edge, value: str) -> bool:
@@ -19,7 +34,7 @@ def proves(edge: Edge, value: str) -> bool:
     method = told["method"].format(**told)
     how = [f"method: {method}", f"start: {told.get('start', 'zeros(2)')}"]
     how += [f"{name}: {text}" for name, text in options.items() if name not in _NOT_OPTIONS]
-    tables = [name for name in told if name in (*_NOT_OPTIONS, "b", "turn", "reward", "chance")]
+    tables = [name for name in told if name in (*_NOT_OPTIONS, "b", "reward", "chance")]
     tables = [name for name in tables if name not in ("method", "start", "weight", "total", *_MAPS)]
     lines = ["banach: 1", "parameters:", *(f"  {name}: {told[name]}" for name in tables)]
     lines += ["operators:", *(f'  {name}: "{told[name]}"' for name in _MAPS if name in told)]

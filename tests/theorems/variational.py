@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from harness import Draw, Instance, Pair, case, repeated, size_of
+from harness import Draw, Instance, Pair, case, listed, repeated, size_of
 from problems import Function, Monotone, kinked, monotone
 
 Vector = np.ndarray
@@ -196,4 +196,28 @@ def tseng(draw: Draw) -> Instance:
         options={"step": f"{part!r} / lipschitz(F)"},
         beside=beside,
         **told | {"size": told["size"] ** 2},
+    )
+
+
+@case("forward-backward-strongly-monotone")
+def forward_backward(draw: Draw) -> Instance:
+    """Rotations with a little of the identity: μ·1 + skew, for which the factor is attained."""
+    n = int(draw.integers(1, 4)) * 2
+    g, at, v = kinked(draw, n)
+    mu, size = float(draw.choice([0.1, 0.5, 2.0])), float(2.0 ** draw.integers(-1, 3))
+    half = np.eye(n // 2)
+    M = mu * np.eye(n) + size * np.block([[0 * half, half], [-half, 0 * half]])
+    L, b = float(np.hypot(mu, size)), -(M @ at) - v
+    step = float(draw.choice([0.1, 1.0, 1.9])) * mu / L**2
+    factor = np.sqrt(max(1 - 2 * step * mu + (step * L) ** 2, 0.0))
+    F = Monotone(f"affine_map({listed(M)}, {listed(b)})", lambda x: M @ x + b, L)
+    start = draw.point(n, float(draw.choice([0.1, 1, 30])))
+    told = _told(F, start, at, g)
+    return Instance(
+        "forward_backward(F, g)",
+        states=repeated(lambda x: g.prox(x - step * F.map(x), step), start),
+        options={"step": repr(step)},
+        measure=lambda k, x: [(size_of(x - at), {})],
+        beside=lambda k, x: [(size_of(x - at), factor**k * size_of(start - at) * (1 + 1e-9) + 1e-12)],
+        **told,
     )

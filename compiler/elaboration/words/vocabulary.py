@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from banach.compiler.elaboration import arithmetic, indexing, maps, noise
-from banach.compiler.elaboration.analysis import constants, runtime
+from banach.compiler.elaboration.analysis import constants, monotonicity, runtime
 from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.problem import NOT_KNOWN_YET, WRONG_ARGUMENTS, WRONG_KIND, no_axis, refuse
 from banach.compiler.elaboration.things import (
@@ -306,6 +306,12 @@ def _symmetric(arguments: Arguments, keywords: Keywords, context: Context, span:
 def _strong_convexity(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
     """A guaranteed lower bound of the strong convexity of a function."""
     return runtime.lower_bound(context.fact("strong_convexity", arguments[0], context, span), context, span)
+
+
+@word("monotonicity(F)", 1, 1)
+def _monotonicity(arguments: Arguments, keywords: Keywords, context: Context, span: Span) -> Any:
+    """A guaranteed m with ⟨F(x) - F(y), x - y⟩ >= m‖x - y‖²; negative where none is known that is not."""
+    return runtime.lower_bound(monotonicity.monotonicity(arguments[0], context, span), context, span)
 
 
 # --- what the words share ---------------------------------------------------------------------------------
