@@ -88,6 +88,7 @@ class Adjoint:
     iterations: int | None = None
     norm: str = "l2"
     missing: str | None = None
+    tree: Any = None  # of the factor, for the checker that travels with the model
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -178,6 +179,7 @@ class Certificate:
                 "lipschitz": self.lipschitz_tree,
                 "factor": self.factor_tree,
                 "residual": self.residual_tree,
+                "adjoint": self.adjoint.tree if self.adjoint else None,
                 "derivation": self.derivation.trees if self.derivation else None,
             }
         )

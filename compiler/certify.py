@@ -222,7 +222,7 @@ def _stated_adjoint(
         return None
     found = measure.quantity(parse(conclusion.adjoint), names, claim.context)
     bounded = not found.unit and not isinstance(found.interval.hi, float)
-    return Adjoint(PROVED, found.interval.to_floats()[1]) if bounded else None
+    return Adjoint(PROVED, found.interval.to_floats()[1], tree=found.tree) if bounded else None
 
 
 def _measured(where: Iterable[tuple[str, syntax.Node]], names: Environment, claim: Claim) -> Environment:

@@ -131,7 +131,14 @@ def _bounds(leaf: Mapping[str, Any], rows: list[list[float]]) -> bool:
 # --- certificates -----------------------------------------------------------------------------------------
 
 # Theorems whose hypotheses are numbers that travel along: see the pages of compiler/inference.
-DERIVED = ("averaged-map", "linear-iteration", "quadratic-lyapunov", "weighted-contraction")
+_MOST_TRIPS = 100_000  # of an adjoint, whose power is taken exactly
+DERIVED = (
+    "averaged-map",
+    "layer-contraction",
+    "linear-iteration",
+    "quadratic-lyapunov",
+    "weighted-contraction",
+)
 
 
 def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found: Verification) -> None:
@@ -154,6 +161,8 @@ def _check_certificate(certificate: Mapping[str, Any], tensors: _Tensors, found:
         _check_factor(certificate, measure, found)
     if certificate["iterations"] is not None:
         _check_trips(certificate, measure, found)
+    if certificate["adjoint"] is not None and certificate["adjoint"]["verdict"] == "proved":
+        _check_adjoint(certificate, measure, found)
     if certificate["derivation"] is not None:
         _check_derivation(certificate, measure, found)
     elif certificate["theorem"] in DERIVED:
@@ -232,6 +241,17 @@ def _check_trips(certificate: Mapping[str, Any], measure: "_Measure", found: Ver
     (found.checked if holds else found.failed).append(
         f"{name}: at most {certificate['iterations']} iterations"
     )
+
+
+def _check_adjoint(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:
+    """The iteration of an implicit gradient contracts, and its number of steps follows from the factor."""
+    stated, q = certificate["adjoint"], measure(certificate["evidence"]["adjoint"])
+    trips = stated["iterations"]
+    holds = not q.unit and q.hi <= Fraction(stated["factor"]) < 1
+    if holds and trips is not None:
+        holds = 0 <= trips <= _MOST_TRIPS and Fraction(q.hi) ** trips <= Fraction(certificate["tolerance"])
+    text = f"{certificate['solve']}: the factor of its adjoint is at most {stated['factor']:.6g}"
+    (found.checked if holds else found.failed).append(text)
 
 
 def _check_derivation(certificate: Mapping[str, Any], measure: "_Measure", found: Verification) -> None:

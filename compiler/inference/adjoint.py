@@ -12,6 +12,7 @@ and its transpose then contracts by q in the dual norm.
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Adjoint, Certificate
 from banach.compiler.elaboration.analysis import constants
@@ -36,11 +37,11 @@ def with_adjoint(certificate: Certificate, claim: Claim) -> Certificate:
     if certificate.verdict == REFUTED or not all(port.type.is_float for port in equation.inputs[:1]):
         return certificate
     own = _of_step(certificate, claim)
-    factors = [(q, norm) for q, norm in (_stated(certificate), own, _of_graph(claim)) if q is not None]
+    factors = [found for found in (_stated(certificate), own, _of_graph(claim)) if found is not None]
     if not factors:
         missing = "no bound of the equation's derivative is known"
         return replace(certificate, adjoint=Adjoint(UNKNOWN, missing=missing))
-    q, norm = min(factors, key=lambda pair: pair[0])
+    q, norm, tree = min(factors, key=lambda found: found[0])
     if q >= 1:
         told = f"the equation's derivative is bounded by {float(q):.6g}, and would have to be below 1"
         return replace(certificate, adjoint=Adjoint(UNKNOWN, missing=told))
@@ -49,36 +50,37 @@ def with_adjoint(certificate: Certificate, claim: Claim) -> Certificate:
     most = recipe.derivative.get("adjoint_most", MOST)
     if iterations is not None and iterations > most:
         told = f"it may take {iterations} steps, and {most} are allowed"
-        return replace(certificate, adjoint=Adjoint(UNKNOWN, upper, iterations, norm, told))
-    return replace(certificate, adjoint=Adjoint(PROVED, upper, iterations, norm))
+        return replace(certificate, adjoint=Adjoint(UNKNOWN, upper, iterations, norm, told, tree))
+    return replace(certificate, adjoint=Adjoint(PROVED, upper, iterations, norm, tree=tree))
 
 
-Bound = tuple[Fraction | None, str]
+Bound = tuple[Fraction, str, Any]  # a factor, its norm, and how it follows from the weights
 
 
-def _stated(certificate: Certificate) -> Bound:
+def _stated(certificate: Certificate) -> Bound | None:
     found = certificate.adjoint
-    return (None, "") if found is None or found.factor is None else (Fraction(found.factor), found.norm)
+    return None if found is None or found.factor is None else (Fraction(found.factor), found.norm, found.tree)
 
 
-def _of_step(certificate: Certificate, claim: Claim) -> Bound:
+def _of_step(certificate: Certificate, claim: Claim) -> Bound | None:
     """The factor of a proof about the distance of every iterate, where the step is the equation."""
     recipe, factor = claim.recipe, certificate.factor
     same = [(n, to_text(f)) for n, f in recipe.next] == [(n, to_text(f)) for n, f in recipe.equation]
     distances = certificate.bound in _OF_POINTS and (certificate.quantity or "").startswith(_DISTANCES)
     if certificate.verdict != PROVED or factor is None or not same or not distances:
-        return None, ""
-    return (None, "") if isinstance(factor.hi, float) else (Fraction(factor.hi), certificate.norm)
+        return None
+    known = not isinstance(factor.hi, float)
+    return (Fraction(factor.hi), certificate.norm, certificate.factor_tree) if known else None
 
 
-def _of_graph(claim: Claim) -> Bound:
+def _of_graph(claim: Claim) -> Bound | None:
     equation = claim.solved.equation
     assert equation is not None
     if len(equation.outputs) != 1:
-        return None, ""
+        return None
     found = constants.of_graph(equation, claim.context)
     unknown = found.unit or isinstance(found.interval.hi, float)
-    return (None, "") if unknown else (Fraction(found.interval.hi), "l2")
+    return None if unknown else (Fraction(found.interval.hi), "l2", found.tree)
 
 
 def _trips(q: Fraction, claim: Claim) -> int | None:

@@ -1,10 +1,14 @@
 """What is said of the adjoint of a fixed point, against the derivative at scipy's solution, and runs."""
 
+import json
+
 import numpy as np
+import onnx
 import pytest
 from scipy.optimize import root
 
 import banach
+from banach.backends.onnx.verifier import verify
 
 HEAD = """\
 banach: 1
@@ -125,3 +129,25 @@ def test_where_there_is_none() -> None:
 def test_it_is_told() -> None:
     document = checked(f"{{method: 'picard(T)', start: 'zeros(3)', {STOP}}}").to_json()["adjoint"]
     assert document["verdict"] == "proved" and document["missing"] is None and document["norm"] == "l2"
+
+
+@pytest.mark.parametrize("how", ["picard(T)", "cg(A, b)", "fista(f, g)"])
+def test_the_file_is_checked_for_it(how: str) -> None:
+    """A smaller factor, fewer steps, or a factor of something else does not pass."""
+    text = HEAD.replace("HOW", f"{{method: '{how}', start: 'zeros(3)', {STOP}}}")
+    sealed = banach.loads(text).compile(to="onnx").model
+    found = verify(sealed)
+    assert found.ok and any("its adjoint" in line for line in found.checked)
+    for change in ("factor", "iterations", "tree"):
+        model = onnx.load_from_string(sealed.SerializeToString())
+        entry = next(e for e in model.metadata_props if e.key == "banach.certificate")
+        document = json.loads(entry.value)
+        (told,) = document["certificates"]
+        if change == "factor":
+            told["adjoint"]["factor"] *= 0.99
+        elif change == "iterations" and told["adjoint"]["iterations"] is not None:
+            told["adjoint"]["iterations"] -= 2
+        else:
+            told["evidence"]["adjoint"] = ["number", "1"]
+        entry.value = json.dumps(document)
+        assert not verify(model).ok, change

@@ -45,6 +45,26 @@ def test_the_greatest_singular_value_is_enclosed(families, roots, seed):
         assert stretch(a, v) == squared
 
 
+@pytest.mark.parametrize("seed", range(100, 128))
+def test_five_hundred_matrices_of_up_to_64_rows(families, roots, seed):
+    """18 of each kind, ill-conditioned and denormal ones among them: exactly, so by more than 200 bits."""
+    for name, a in families(seed, 64):
+        truth, bound = roots.squares(a), spectral_norm(a)
+        assert truth.all_at_most(bound.hi**2) and truth.any_at_least(bound.lo**2), f"{name}: below the truth"
+        assert bound.hi <= bound.lo * (1 + Fraction(1, 10**11)), f"{name}: loose"
+        least = smallest_singular(a)
+        assert least.lo == 0 or truth.all_at_least(least.lo**2), f"{name}: above the truth"
+
+
+def test_512_by_512_within_a_hundredth():
+    """Between the image of a vector, which is exact, and the bound lies the truth."""
+    rng = np.random.default_rng(7)
+    for a in (rng.standard_normal((512, 512)), rng.standard_normal((512, 512)) * np.logspace(0, -12, 512)):
+        v, squared = top_direction(a)
+        assert stretch(a, v) == squared
+        assert squared <= spectral_norm(a).hi ** 2 <= squared * Fraction(1.01) ** 2
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_least_singular_value_is_enclosed(families, roots, seed):
     for name, a in families(seed, 32 if seed < 4 else 12):
