@@ -79,14 +79,14 @@ def lipschitz(
 
     `declared` has the Lipschitz constants of maps that are called, in their first operand, by their names.
     """
-    known: list[Known] = [Known(port.type, r) for port, r in zip(graph.inputs, _filled(ranges, graph))]
+    known: list[Known] = [Known(port.type, r) for port, r in zip(graph.inputs, filled(ranges, graph))]
     gains: list[q.Quantity] = [q.number(int(i == index)) for i in range(len(graph.inputs))]
     for op in graph.ops:
         operands = [known[v] for v in op.operands]
         through = [gains[v] for v in op.operands]
         for type in op.types:
-            known.append(_known(op, operands, type, labels))
-            gains.append(_gain(op, operands, through, declared))
+            known.append(known_of(op, operands, type, labels))
+            gains.append(gain_of(op, operands, through, declared))
     result = graph.outputs[0]
     found = gains[result]
     if found.interval.hi == math.inf:  # how it came about says nothing, and may be long
@@ -95,11 +95,11 @@ def lipschitz(
     return Bounds(whole, known[result].range)
 
 
-def _filled(ranges: Sequence[Interval], graph: Graph) -> Sequence[Interval]:
+def filled(ranges: Sequence[Interval], graph: Graph) -> Sequence[Interval]:
     return [*ranges, *[REALS] * (len(graph.inputs) - len(ranges))]
 
 
-def _known(op: Op, operands: Sequence[Known], type: TensorType, labels: Mapping[str, str]) -> Known:
+def known_of(op: Op, operands: Sequence[Known], type: TensorType, labels: Mapping[str, str]) -> Known:
     definition = page(op.name)
     if isinstance(definition, RegionOp):
         return Known(type)
@@ -140,7 +140,7 @@ class _Weight(Known):
         return fact.interval
 
 
-def _gain(
+def gain_of(
     op: Op,
     operands: Sequence[Known],
     through: Sequence[q.Quantity],

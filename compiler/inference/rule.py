@@ -16,7 +16,7 @@ class Rule(Page, ABC):
 
     headings: ClassVar[tuple[str, ...]] = ("Form", "If", "Then", "Source")
 
-    # Whether the graph alone decides, so that no numbers travel along with the certificate.
+    # Whether the graph decides, or comparisons do: then no further numbers travel along with the certificate.
     structural: ClassVar[bool] = False
 
     @abstractmethod

@@ -199,6 +199,46 @@ def one_layer(draw: Draw) -> Instance:
     )
 
 
+# --- solves inside -----------------------------------------------------------------------------------------
+
+
+@case("inexact-contraction")
+def around_a_solve(draw: Draw) -> Instance:
+    """Steps with a solve inside that ends early, from a start far off; linear ones attain the bounds."""
+    n, p, h = int(draw.integers(1, 4)), float(draw.choice([0.3, 0.9])), float(draw.choice([0.5, 0.95]))
+    W, inner = draw.turn(n) * p, float(draw.choice([1e-3, 1e-6]))
+    curve, word = [(np.tanh, "tanh({})"), (lambda x: x, "({})")][draw.integers(2)]
+    V = draw.turn(n) * h * (1 - p)
+    b, start = draw.point(n), draw.point(n, 5.0)
+
+    def solved(x: Vector, least: float) -> Vector:
+        z = np.zeros(n)
+        while True:
+            z, before = W @ z + curve(V @ x), z
+            if np.linalg.norm(z - before) <= least:
+                return z
+
+    at = start
+    for _ in range(8000):  # both equations at once
+        at = W @ (at - b) + curve(V @ at) + b
+    tolerance = 3 * inner * p / (1 - p) / (1 - h)
+    text = _SPEC.replace("norm(x' - x) <= 1e-9", f"norm(x' - x) <= {tolerance!r}")
+    block = (
+        f"operators:\n  inner(x):\n    solve:\n      z:\n        state: {{z: zeros({n})}}\n"
+        f'        next: {{z: "{listed(W)} @ z + {word.format(f"{listed(V)} @ x")}"}}\n'
+        f"        stop: {{residual: norm(z' - z) <= {inner!r}, most: 10000}}\n    returns: z"
+    )
+    return Instance(
+        "",
+        start,
+        repeated(lambda x: solved(x, inner) + b, start),
+        measure=lambda k, x: [(size_of(x - at), {})],
+        names={"start": start, "solution": at},
+        spec=text.format(parts=block, state=f'x: "{listed(start)}"', next=f'x: "inner(x) + {listed(b)}"'),
+        size=1e2,
+    )
+
+
 # --- entries that read each other in no circle --------------------------------------------------------------
 
 
