@@ -1,8 +1,6 @@
 """The command line: one function for each command of `banach`."""
 
 import argparse
-import json
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,8 +9,9 @@ from typing import Any, NoReturn
 
 from banach.compiler import arguments, systems, telling, writing
 from banach.compiler.arguments import USAGE
-from banach.compiler.pipeline import Model, read_weights
+from banach.compiler.commands import benchmark, drawing, reporting, running
 from banach.compiler.report import FINE, NOT_CONVERGED, OURS, WRONG, diagnostic_json
+from banach.compiler.speaking import coloured, document, load, passes, refused, say, size
 from banach.ir import whole_file
 from banach.ir.diagnostic import Code, Diagnostic, RunError, SpecError, render
 
@@ -109,13 +108,7 @@ def _parser() -> _Parser:
     train.add_argument("--backend", choices=("onnx", "fx", "oracle"), help="fx if torch is there, else onnx")
     arguments.weights(train)
 
-    run = command("run", _run, "runs a spec or a compiled model")
-    run.add_argument("model", help="a spec or a .onnx file")
-    run.add_argument("--input", action="append", default=[], metavar="NAME=FILE-or-NUMBER")
-    run.add_argument("-o", "--output", help="a folder for the outputs")
-    run.add_argument("--backend", choices=("onnx", "fx", "oracle"), default="onnx")
-    run.add_argument("--json", action="store_true")
-    arguments.weights(run)
+    running.add(command)
 
     verify = command("verify", _verify, "checks the certificate inside a compiled model again")
     verify.add_argument("model")
@@ -129,11 +122,9 @@ def _parser() -> _Parser:
     arguments.library(list_)
     list_.add_argument("--json", action="store_true")
 
-    graph = command("graph", _graph, "the graph of a spec")
-    graph.add_argument("spec")
-    graph.add_argument("--stage", choices=("elaborated", "reverse", "optimised"), default="elaborated")
-    arguments.passes(graph)
-    graph.add_argument("-o", "--output")
+    drawing.add(command)
+    reporting.add(command)
+    benchmark.add(command)
 
     render_ = command("render", _render, "the spec with the options that it leaves to their defaults")
     render_.add_argument("spec")
@@ -152,27 +143,14 @@ def _parser() -> _Parser:
     return parser
 
 
-def _options(options: Any) -> Any:
-    from banach.compiler.optimisation import Options
-
-    return Options(options.reassociate, options.check_every, options.direct)
-
-
 # --- commands ---------------------------------------------------------------------------------------------
 
 
-def _load(path: str, texts: dict[str, str], weights: str | None = None) -> Model:
-    from banach.compiler.text import source
-
-    texts[path] = source.read_text(path)
-    return Model(texts[path], path, Path(path).parent, read_weights(weights))
-
-
 def _check(options: Any, texts: dict[str, str]) -> int:
-    report = _load(options.spec, texts, options.weights).check()
-    _say(render(report.diagnostics, texts, _coloured()))
+    report = load(options.spec, texts, options.weights).check()
+    say(render(report.diagnostics, texts, coloured()))
     if options.json:
-        _document(report.to_json())
+        document(report.to_json())
     else:
         for certificate in report.certificates.values():
             print(telling.certificate(certificate, options.verbose))
@@ -184,8 +162,8 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
         raise SpecError([Diagnostic(USAGE, "--train-step and --gradient exclude each other", fix="drop one")])
     if options.phase is not None and not options.train_step:
         raise SpecError([Diagnostic(USAGE, "--phase is one of a training", fix="add --train-step")])
-    model = _load(options.spec, texts, options.weights)
-    code = FINE if options.train_step else _refused(model, texts)
+    model = load(options.spec, texts, options.weights)
+    code = FINE if options.train_step else refused(model, texts)
     if code != FINE:
         return code
     target: Any = model.train_step(options.phase or 1) if options.train_step else model
@@ -196,19 +174,19 @@ def _compile(options: Any, texts: dict[str, str]) -> int:
                 [Diagnostic(USAGE, "a gradient is named OUTPUT:INPUT", fix="--gradient x:b, say")]
             )
         target = model.reverse(output, inputs.split(",")).beside_model()
-    target.compile(options.output, to=options.to, options=_options(options))
+    target.compile(options.output, to=options.to, options=passes(options))
     if options.explain_passes:
         from banach.compiler.optimise import explain
 
-        print(explain(target.optimised(_options(options)).journal))
+        print(explain(target.optimised(passes(options)).journal))
     for certificate in () if options.train_step else model.report.certificates.values():
         print(telling.certificate(certificate, False))
-    print(f"wrote {options.output}{_size(Path(options.output))}")
+    print(f"wrote {options.output}{size(Path(options.output))}")
     return FINE
 
 
 def _train(options: Any, texts: dict[str, str]) -> int:
-    model = _load(options.spec, texts, options.weights)
+    model = load(options.spec, texts, options.weights)
     limits = {"steps": options.steps, "resume": options.resume, "every": options.every}
     shown = sys.stderr.isatty()
 
@@ -225,54 +203,13 @@ def _train(options: Any, texts: dict[str, str]) -> int:
     return FINE if found.ok else NOT_CONVERGED
 
 
-def _refused(model: Model, texts: dict[str, str]) -> int:
-    """Says what stands against the model; anything but FINE ends the command."""
-    report = model.check()
-    _say(render(report.diagnostics, texts, _coloured()))
-    return report.exit_code()
-
-
-def _run(options: Any, texts: dict[str, str]) -> int:
-    from banach.backends import arrays
-
-    certificates: Sequence[dict[str, Any]] = ()
-    if options.model.endswith(".onnx"):
-        from banach.backends.onnx.run import load
-
-        artifact = load(options.model)
-        certificates = arrays.certificates(artifact.metadata)
-        if options.weights:
-            fix = "give weights with a spec"
-            raise SpecError([Diagnostic(USAGE, "a compiled model has its weights in itself", fix=fix)])
-    else:
-        model = _load(options.model, texts, options.weights)
-        code = _refused(model, texts)
-        if code != FINE:
-            return code
-        artifact = model.compile(to=options.backend)
-        certificates = [c.to_json() for c in model.report.certificates.values()]
-    given = arrays.read_inputs(options.input, artifact.inputs)
-    found = artifact.run(given)
-    summary = arrays.summary(found, certificates)
-    files = arrays.write(found, Path(options.output)) if options.output else []
-    if options.json:
-        _document({"outputs": arrays.as_json(found), "solves": summary, "files": [str(f) for f in files]})
-    else:
-        print(arrays.table(found, summary))
-        for file in files:
-            print(f"wrote {file}")
-    return FINE if all(row["status"] == "converged" for row in summary) else NOT_CONVERGED
-
-
 def _verify(options: Any, texts: dict[str, str]) -> int:
     from banach.backends.onnx.run import load
     from banach.backends.onnx.verifier import verify
 
     found = verify(load(options.model).model)
     if options.json:
-        _document(
-            {"ok": found.ok, "checked": found.checked, "failed": found.failed, "trusted": found.trusted}
-        )
+        document({"ok": found.ok, "checked": found.checked, "failed": found.failed, "trusted": found.trusted})
     else:
         for mark, lines in (("checked", found.checked), ("trusted", found.trusted), ("FAILED", found.failed)):
             for line in lines:
@@ -289,10 +226,10 @@ def _explain(options: Any, texts: dict[str, str]) -> int:
 def _list(options: Any, texts: dict[str, str]) -> int:
     rows = telling.listing(options.kind, options.library)
     if options.json:
-        document = {kind: [{"name": name, "doc": doc} for name, doc in found] for kind, found in rows.items()}
-        if "systems" in document:
-            document["systems"] = [page.to_json() for page in systems.systems()]
-        _document(document)
+        told = {kind: [{"name": name, "doc": doc} for name, doc in found] for kind, found in rows.items()}
+        if "systems" in told:
+            told["systems"] = [page.to_json() for page in systems.systems()]
+        document(told)
         return FINE
     for kind, found in rows.items():
         print(f"{kind}:")
@@ -302,26 +239,8 @@ def _list(options: Any, texts: dict[str, str]) -> int:
     return FINE
 
 
-def _graph(options: Any, texts: dict[str, str]) -> int:
-    from banach.ir.text import print_graph
-
-    model = _load(options.spec, texts)
-    stages: dict[str, Callable[[], Any]] = {
-        "elaborated": lambda: model.graph,
-        "reverse": lambda: model.backward,
-        "optimised": lambda: model.optimised(_options(options)).graph,
-    }
-    text = print_graph(stages[options.stage]())
-    if options.output:
-        whole_file.write({Path(options.output): text.encode()})
-        print(f"wrote {options.output}")
-    else:
-        print(text)
-    return FINE
-
-
 def _render(options: Any, texts: dict[str, str]) -> int:
-    print(writing.render(_load(options.spec, texts)), end="")
+    print(writing.render(load(options.spec, texts)), end="")
     return FINE
 
 
@@ -339,7 +258,7 @@ def _new(options: Any, texts: dict[str, str]) -> int:
 def _schema(options: Any, texts: dict[str, str]) -> int:
     from banach.compiler.schema import schema
 
-    _document(schema(telling.guests_of(options.library).values()))
+    document(schema(telling.guests_of(options.library).values()))
     return FINE
 
 
@@ -356,7 +275,7 @@ def _lsp(options: Any, texts: dict[str, str]) -> int:
 def _doctor(options: Any, texts: dict[str, str]) -> int:
     found = telling.doctor()
     if options.json:
-        _document(found)
+        document(found)
     else:
         for name, told in found.items():
             print(f"{name:12} {told}")
@@ -367,33 +286,7 @@ def _doctor(options: Any, texts: dict[str, str]) -> int:
 
 
 def _fail(diagnostics: Sequence[Diagnostic], texts: dict[str, str], as_json: bool, code: int) -> int:
-    _say(render(diagnostics, texts, _coloured()))
+    say(render(diagnostics, texts, coloured()))
     if as_json:
-        _document({"ok": False, "diagnostics": [diagnostic_json(d) for d in diagnostics], "certificates": []})
+        document({"ok": False, "diagnostics": [diagnostic_json(d) for d in diagnostics], "certificates": []})
     return code
-
-
-def _say(text: str) -> None:
-    if text:
-        print(text, file=sys.stderr)
-
-
-def _document(value: Any) -> None:
-    print(json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for what JSON has no word for: NaN and the infinities."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _coloured() -> bool:
-    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
-
-
-def _size(path: Path) -> str:
-    return f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""

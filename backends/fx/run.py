@@ -33,6 +33,16 @@ OTHER_WEIGHTS = Code(
 )
 
 
+NO_DEVICE = Code(
+    "B609",
+    "no-device",
+    """PyTorch was asked to compute on a GPU, and finds none.
+
+`banach doctor` tells what is there.
+""",
+)
+
+
 def artifact(
     graph: Graph,
     trainable: Mapping[str, np.ndarray | None] | None = None,
@@ -52,6 +62,18 @@ def artifact(
     held = set(trainable or {})
     ports = tuple(port for port in graph.inputs if port.name not in held)
     return FxArtifact(ports, graph.output_names, lower(graph, trainable, sizes), graph.contract)
+
+
+def moved(artifact: "FxArtifact", device: str) -> "FxArtifact":
+    """The artifact with its module on a device. RunError (B609): there is none."""
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        fault = f"torch {torch.__version__} finds no GPU"
+        fix = "leave --device out, or install a torch with CUDA, and a driver for it"
+        raise RunError(Diagnostic(NO_DEVICE, fault, fix=fix))
+    artifact.module.to(device)
+    return artifact
 
 
 @final

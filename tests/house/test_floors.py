@@ -22,8 +22,8 @@ COMPILER = {
     4: "room text facts certificate optimisation",
     5: "spec library elaboration optimisations",  # the language is read here, and written in itself
     6: "elaborate inference arithmetic remarks certify storing expectation optimise report",
-    7: "pipeline systems telling schema writing editing lsp training arguments",
-    8: "cli __main__",
+    7: "pipeline systems telling schema writing editing lsp training arguments speaking pictures",
+    8: "commands cli __main__",
 }
 BACKENDS = {3: "admission", 4: "base report arrays weights", 5: "fx onnx"}
 FLOORS = {
@@ -37,6 +37,9 @@ ROOTS = {"banach.ir", "banach.compiler", "banach.backends"}
 LAZY = {
     "banach.compiler.pipeline",
     "banach.compiler.cli",
+    "banach.compiler.commands.running",
+    "banach.compiler.commands.reporting",
+    "banach.compiler.commands.benchmark",
     "banach.compiler.training",
     "banach.compiler.elaboration.networks",
 }
