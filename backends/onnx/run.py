@@ -11,7 +11,7 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, numpy_helper
 
 from banach.backends.base import Artifact
-from banach.backends.onnx import contract
+from banach.backends.onnx import contract, external
 from banach.backends.onnx.emit import ELEMENTS
 from banach.backends.onnx.seal import COMPLEX
 from banach.ir import pairs, whole_file
@@ -51,10 +51,11 @@ float16 and bfloat16 have few kernels on a CPU.
 UNREADABLE_FILE = Code(
     "B711",
     "unreadable-model",
-    """A file is no ONNX model that can be run here: it is missing, cut short, larger than 2 GB, of another
-kind, or has parts in other files.
+    """A file is no ONNX model that can be run here: it is missing, cut short, of another kind, or has parts
+in other files than `NAME.onnx.data` beside it.
 
-A model is one file. Weights kept beside it are refused, because they could name any file of this machine.
+A model is one file up to 2 GB. Beyond, its weights are in one more of the same name, and both belong
+together. Whatever else a model names is refused, because it could be any file of this machine.
 """,
 )
 FAILED_RUN = Code(
@@ -68,13 +69,13 @@ The usual causes are a place outside an axis, shapes that do not fit, or too lit
 TOO_LARGE = Code(
     "B713",
     "model-too-large",
-    """One ONNX file holds at most 2 GB, and the model's weights take more. Nothing has been written.
+    """An ONNX file holds at most 2 GB of anything but weights, which go into a file beside it, and one weight
+holds at most 2 GB. Nothing has been written.
 
 `banach compile --to fx` has no such bound; float32 weights take half of what float64 do.
 """,
 )
 
-LARGEST = 2**31 - 1  # bytes: the bound of a protobuf message
 DTYPES: Mapping[int, str] = {element: dtype for dtype, element in ELEMENTS.items()}
 CPU = "CPUExecutionProvider"
 
@@ -129,7 +130,8 @@ class OnnxArtifact(Artifact):
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # its messages reach the user through our diagnostics
         try:
-            session = runtime.InferenceSession(self.model.SerializeToString(), options, providers=wanted)
+            content = self._content(runtime, options)
+            session = runtime.InferenceSession(content, options, providers=wanted)
         except Exception as failure:
             message = f"ONNX Runtime {runtime.__version__} refuses the model: {_reason(failure)}"
             raise RunError(Diagnostic(REFUSED_FILE, message)) from None
@@ -139,15 +141,26 @@ class OnnxArtifact(Artifact):
             raise _absent(fallen[0], session.get_providers())
         return session
 
+    def _content(self, runtime: ModuleType, options: Any) -> bytes:
+        """The model as one message; weights that do not fit into one are handed over as they are."""
+        if external.weight(self.model) <= external.LARGEST:
+            return self.model.SerializeToString()
+        light, _ = external.split(self.model, "in memory")
+        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in external.large(self.model)}
+        values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+        options.add_external_initializers(list(arrays), values)
+        self._held = arrays, values  # the session reads them where they are
+        return light.SerializeToString()
+
 
 def load(path: str | Path, providers: Sequence[str] = ()) -> OnnxArtifact:
-    """The model in a file. RunError B711: it is none, is cut short, or refers to other files."""
+    """The model in a file, and its weights. RunError B711: it is none, is cut short, or names other files."""
     path = Path(path)
     try:
         if not path.is_file():
             raise _unreadable(path, "is no file" if path.exists() else "is not there")
-        if path.stat().st_size > LARGEST:
-            raise _unreadable(path, f"is larger than {LARGEST} bytes")
+        if path.stat().st_size > external.LARGEST:
+            raise _unreadable(path, f"is larger than {external.LARGEST} bytes")
         content = path.read_bytes()
     except OSError as failure:
         raise _unreadable(path, f"cannot be read: {failure.strerror}") from None
@@ -157,23 +170,34 @@ def load(path: str | Path, providers: Sequence[str] = ()) -> OnnxArtifact:
         raise _unreadable(path, "is no ONNX model, or is cut short") from None
     if not (model.ir_version and model.opset_import and model.graph.output):
         raise _unreadable(path, "is no ONNX model, or is cut short")
-    if any(
-        tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in _tensors(model)
-    ):
-        raise _unreadable(path, "keeps weights in other files")
+    try:
+        external.join(model, path)
+    except (external.BadData, OSError) as wrong:
+        raise _unreadable(path, str(wrong)) from None
+    if any(external.is_external(tensor) for tensor in _tensors(model)):
+        raise _unreadable(path, "keeps constants in other files")
     return OnnxArtifact(model, providers)
 
 
 def save(model: ModelProto, path: str | Path) -> None:
-    """Writes a model. RunError: it is too large for one file (B713), or cannot be written (B705)."""
+    """Writes a model; weights beyond 2 GB into a file beside it.
+
+    RunError: a part of it is too large (B713), or it cannot be written (B705).
+    """
+    path = Path(path)
+    files: dict[Path, bytes] = {}
+    if external.weight(model) > external.LARGEST:
+        largest = max(len(tensor.raw_data) for tensor in model.graph.initializer)
+        model, data = external.split(model, external.beside(path).name)
+        files[external.beside(path)] = data if largest <= external.LARGEST else b""
     try:
         content = model.SerializeToString(deterministic=True)
     except Exception:  # protobuf has no exception of its own for a message that is too large
         content = b""
-    if not 0 < len(content) <= LARGEST:
+    if not 0 < len(content) <= external.LARGEST or b"" in files.values():
         fix = "compile it with --to fx, or make it smaller"
-        raise RunError(Diagnostic(TOO_LARGE, f"the model has more than {LARGEST} bytes", fix=fix))
-    whole_file.write({Path(path): content})
+        raise RunError(Diagnostic(TOO_LARGE, f"a part of it has more than {external.LARGEST} bytes", fix=fix))
+    whole_file.write({**files, path: content})
 
 
 def _runtime() -> ModuleType:

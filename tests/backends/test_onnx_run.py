@@ -89,8 +89,8 @@ def strange_input(content: bytes) -> bytes:
         (lambda content: b"\x89PNG\r\n\x1a\n" + bytes(100), "is no ONNX model"),
         (lambda content: content[: len(content) // 2], "is no ONNX model, or is cut short"),
         (lambda content: content[:20], "is no ONNX model, or is cut short"),
-        (external, "keeps weights in other files"),
-        (hidden_external, "keeps weights in other files"),
+        (external, "keeps weights in m.onnx.data, which is not there"),
+        (hidden_external, "keeps constants in other files"),
         (lying_default, "not the array that it says"),
         (strange_input, "the input `x` is no tensor"),
     ],
@@ -108,7 +108,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(RunError, match=r"B711 .*is no file"):
         load(tmp_path)
     (tmp_path / "large.onnx").write_bytes(bytes(100))
-    monkeypatch.setattr(run, "LARGEST", 99)
+    monkeypatch.setattr(run.external, "LARGEST", 99)
     with pytest.raises(RunError, match=r"B711 .*is larger than 99 bytes"):
         load(tmp_path / "large.onnx")
 
@@ -131,7 +131,7 @@ def test_nothing_is_left_of_a_file_that_cannot_be_written(
         save(model(), tmp_path / "nowhere" / "m.onnx")
     with pytest.raises(RunError, match=r"B705 .*is no file"):
         save(model(), tmp_path)
-    monkeypatch.setattr(run, "LARGEST", 10)
+    monkeypatch.setattr(run.external, "LARGEST", 10)
     with pytest.raises(RunError, match=r"B713 .*more than 10 bytes"):
         save(model(), path)
     assert path.read_bytes() == b"old"
