@@ -82,6 +82,10 @@ def _parser() -> _Parser:
     compile_.add_argument("-o", "--output", required=True, help="the .onnx file, or the folder with --to fx")
     compile_.add_argument("--to", choices=("onnx", "fx"), default="onnx")
     arguments.passes(compile_)
+    targets = "unrolled: no loops, for runtimes without them; portable and ort are one file"
+    compile_.add_argument(
+        "--target", choices=("portable", "ort", "unrolled"), default="portable", help=targets
+    )
     compile_.add_argument(
         "--explain-passes", action="store_true", help="what the passes did, and why not more"
     )

@@ -32,6 +32,7 @@ from banach.ir.pairs import ALL_REAL, Pairs
 from banach.ir.reverse import NoDerivative, reverse
 from banach.ir.tensor import Tensor
 from banach.ir.tensor_type import numpy_dtype
+from banach.ir.unroll import TooLong, unrolled
 
 if TYPE_CHECKING:
     from banach.backends.base import Artifact
@@ -41,6 +42,15 @@ NO_DERIVATIVE = Code(
     "no-derivative",
     """A derivative was asked for that does not exist: of an output that is no number, with respect to an
 input that is an integer, or through an operation that has none, such as `argmax`.
+""",
+)
+NOT_UNROLLED = Code(
+    "B617",
+    "not-unrolled",
+    """A file without loops was asked for, and there is none: all steps that a solve may take would stand in
+it one after another, which are too many, or only known in the run; or it holds a scan or a branch.
+
+    right    stop: {residual: 1e-4, most: 50}
 """,
 )
 UNKNOWN_BACKEND = Code("B607", "unknown-backend", "A backend is one of onnx, fx and oracle.\n")
@@ -316,6 +326,8 @@ def _compile(
         return Oracle(graph, pairs)  # the meaning itself: nothing stands between it and the spec
     optimised = _optimised(graph, model, options) if certified else optimise(graph, options, set())
     graph = optimised.graph
+    if options.target == "unrolled":
+        graph = _without_loops(graph)
     if to == "fx":
         from banach.backends.fx.run import artifact  # torch takes seconds to import
 
@@ -339,6 +351,14 @@ def _compile(
     if path is not None:
         save(proto, path)
     return OnnxArtifact(proto, places={port.name: port.place for port in graph.inputs})
+
+
+def _without_loops(graph: Graph) -> Graph:
+    try:
+        return unrolled(graph)
+    except TooLong as refusal:
+        fix = "write a smaller `most` under `stop:`, or leave --target out"
+        raise SpecError([Diagnostic(NOT_UNROLLED, f"no file without loops: {refusal}", fix=fix)]) from None
 
 
 def Oracle(graph: Graph, complex: Pairs = ALL_REAL) -> "Artifact":

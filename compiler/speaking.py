@@ -30,7 +30,9 @@ def passes(options: Any) -> Any:
     """The passes that a command line asks for."""
     from banach.compiler.optimisation import Options
 
-    return Options(options.reassociate, options.check_every, options.direct)
+    return Options(
+        options.reassociate, options.check_every, options.direct, getattr(options, "target", "portable")
+    )
 
 
 def say(text: str) -> None:

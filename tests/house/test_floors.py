@@ -16,7 +16,7 @@ IR = {
     1: "primitive graph hoist quantised widen verify text reader rewrite",
     2: "primitives linearity implicit",
     3: "evaluate reverse forward vectorise simplify derivatives linear_map lens optimiser polynomial spaces"
-    " views",
+    " views unroll",
 }
 COMPILER = {
     4: "room text facts certificate optimisation",
