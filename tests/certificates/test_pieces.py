@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import banach
+from banach.compiler.certificate import Certificate
 
 TEXT = """\
 banach: 1
@@ -126,3 +127,52 @@ def test_one_affine_map_in_pieces() -> None:
     assert found.witness.exact["matrix"] == [["-1", "0"], ["0", "-1"]]
     found = certificate("0.5 * x + relu(x) - relu(-x) - abs(x) + 2 * relu(-x) - x + [1, 2]")
     assert found.verdict == "proved"
+
+
+# --- squares ----------------------------------------------------------------------------------------------
+
+
+def by_squares(next: str) -> Certificate:
+    text = f"""
+banach: 1
+precision: float64
+inputs: {{u: "real[2]"}}
+solve:
+  x: {{state: {{x: u}}, next: {{x: "{next}"}}, stop: {{residual: norm(x' - x) <= 1e-6, most: 300}}}}
+outputs: {{x: x}}
+"""
+    return banach.loads(text).check().certificates["x"]
+
+
+@pytest.mark.parametrize(
+    ("next", "left"),
+    [
+        ("sqrt(1 + x**2)", -1),
+        ("2 * sqrt(x**2 / 4 + 1)", -4),
+        ("1 + sqrt((x - 1)**2 + 3)", -3),
+        ("x - 1 + sqrt(2)**2", None),  # a number under a root is no polynomial in x
+        ("0.5 * x + 0.5 * sqrt(x**2 + 9)", Fraction(-9, 4)),
+    ],
+)
+def test_a_root_that_is_always_larger_excludes_a_fixed_point(next: str, left: Fraction | None) -> None:
+    found = by_squares(next)
+    if left is None:
+        assert found.theorem != "no-fixed-point-by-squares"
+        return
+    assert (found.verdict, found.scope, found.theorem) == ("refuted", "instance", "no-fixed-point-by-squares")
+    assert Fraction(found.witness.exact["left"]) == left
+    x = np.random.default_rng(0).standard_normal(1000) * 10.0 ** np.arange(-5, 5).repeat(100)
+    step = eval(next, {"sqrt": np.sqrt, "x": x})
+    assert (step != x).all() or np.abs(x).max() > 1e6
+    orbit, y = [], 0.0
+    for _ in range(1000):
+        y = float(eval(next, {"sqrt": np.sqrt, "x": y}))
+        orbit.append(abs(y))
+    assert np.allclose(found.witness.growth, orbit, rtol=1e-9) and orbit[-1] > 10 * orbit[0]
+
+
+@pytest.mark.parametrize(
+    "next", ["sqrt(1 + x)", "sqrt(1 + 0.5 * x**2)", "sqrt(x**2)", "sqrt(1 + x**2) * 0.9", "x * sqrt(2)"]
+)
+def test_a_root_with_a_fixed_point_is_not_refuted_by_squares(next: str) -> None:
+    assert by_squares(next).theorem != "no-fixed-point-by-squares"

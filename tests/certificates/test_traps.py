@@ -151,7 +151,7 @@ TRAPS = [
         "refuted class",
     ),
     Trap(17, "Picard on -I", own("{x: u}", "{x: c - x}"), "refuted class"),
-    Trap(19, "slopes below 1, no fixed point", own("{x: u}", "{x: sqrt(1 + x**2)}"), "unknown", "refuted"),
+    Trap(19, "slopes below 1, no fixed point", own("{x: u}", "{x: sqrt(1 + x**2)}"), "refuted instance"),
     Trap(
         21,
         "spectral radius 0, and 2^k - 1",
