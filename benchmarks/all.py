@@ -7,13 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("onnx_loop", "check", "deblur", "tv", "lasso", "deq", "fno", "direct", "gradient", "compile", "gpu")
+NAMES = (
+    "onnx_loop",
+    "check",
+    "compaction",
+    "deblur",
+    "tv",
+    "lasso",
+    "deq",
+    "fno",
+    "direct",
+    "gradient",
+    "compile",
+    "gpu",
+)
 
 
 def main() -> None:
     for name in NAMES:
         print(f"\n## {name}", flush=True)
-        given = [] if name in ("onnx_loop", "check", "compile") else sys.argv[1:]
+        given = [] if name in ("onnx_loop", "check", "compaction", "compile") else sys.argv[1:]
         command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *given]
         ended = subprocess.run(command, check=False).returncode
         if ended:

@@ -86,6 +86,8 @@ def _parser() -> _Parser:
     compile_.add_argument(
         "--target", choices=("portable", "ort", "unrolled"), default="portable", help=targets
     )
+    apart = "leave samples that have stopped out of further steps: faster where they differ much"
+    compile_.add_argument("--compact", action="store_true", help=apart)
     compile_.add_argument(
         "--explain-passes", action="store_true", help="what the passes did, and why not more"
     )

@@ -19,14 +19,18 @@ class Options:
 
     `reassociate` lets them regroup sums and products, which changes rounding. `check_every` looks at the
     residual of a solve only every so many steps, so it may take more of them; "auto" chooses by cost.
-    `direct` lets them replace an iteration by a closed form of what it solves, where they find one. `target`
-    is no pass: "unrolled" is a file without loops, "portable" and "ort" are the same file so far.
+    `direct` lets them replace an iteration by a closed form of what it solves, where they find one.
+
+    Two are no passes. `target`: "unrolled" is a file without loops; "portable" and "ort" are one file so far.
+    `compact`: in ONNX, samples that have stopped are left out of the steps that follow, which may change the
+    last bits of an answer with its batch mates.
     """
 
     reassociate: bool = False
     check_every: int | Literal["auto"] | None = None
     direct: bool = False
     target: Literal["portable", "ort", "unrolled"] = "portable"
+    compact: bool = False
 
     def refusal(self, effect: Effect) -> str:
         """Why an effect was not asked for; empty if it was, or is none."""

@@ -343,7 +343,7 @@ def _compile(
     from banach.backends.onnx.run import OnnxArtifact, save
     from banach.backends.onnx.seal import COMPLEX, seal
 
-    proto = lower(graph, quantised=model.elaborated.quantised)
+    proto = lower(graph, quantised=model.elaborated.quantised, compact=options.compact)
     facts = {"banach.spec": model.text, "banach.version": version("banach")}
     facts |= {COMPLEX: pairs.to_json()} if pairs else {}
     certificates = [optimised.bounded(c) for c in model.report.certificates.values() if certified]

@@ -30,9 +30,8 @@ def passes(options: Any) -> Any:
     """The passes that a command line asks for."""
     from banach.compiler.optimisation import Options
 
-    return Options(
-        options.reassociate, options.check_every, options.direct, getattr(options, "target", "portable")
-    )
+    further = {name: getattr(options, name) for name in ("target", "compact") if hasattr(options, name)}
+    return Options(options.reassociate, options.check_every, options.direct, **further)
 
 
 def say(text: str) -> None:

@@ -9,19 +9,21 @@ With `every` steps per check the body holds that many steps. A remainder of `mos
 an If after the main one, run at most once: masking it would cost every iteration a comparison and a
 selection per state, and rounding `most` up would give iterations that nobody asked for.
 
-With `lanes` a row that has stopped is held by a Where; the loop ends when every row has. A state that nobody
-reads behind the loop runs on instead, where it cannot do harm (`ir.primitives.fixpoint.held`).
+With `lanes` a row that has stopped is held by a Where, or left out of the next round (see compaction); the
+loop ends when every row has. A state that nobody reads behind the loop runs on instead, where it cannot do
+harm (`ir.primitives.fixpoint.held`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from banach.backends.onnx.compaction import CHECKS, renamed, separate
 from banach.backends.onnx.emit import ELEMENTS, Ref
 from banach.backends.onnx.plain import choose
 from banach.backends.onnx.sizes import SizedEmitter
-from banach.ir.dims import Size
+from banach.ir.dims import Size, named
 from banach.ir.graph import Graph, Op
 from banach.ir.primitives.fixpoint import held
 from banach.ir.primitives.regions import AT_MOST, CONVERGED, DIVERGED
@@ -136,6 +138,57 @@ class _Solve:
         )
         return carried.like(found)
 
+    def rounds(self, carried: _Carried, trips: Ref, every: int) -> _Carried:
+        """The same for lanes, a few checks at a time, of those rows alone that are still going."""
+        emit = self.emit
+
+        def body(inputs: list[Ref]) -> list[Ref]:
+            number, _, *refs = inputs
+            inside = carried.like(refs)
+            rows, inner, own = self.gathered(inside)
+            done = emit.node("Mul", [number, self.whole(CHECKS)], WHOLE)
+            left = emit.node("Min", [emit.node("Sub", [trips, done], WHOLE), self.whole(CHECKS)], WHOLE)
+            found = own.loop(inner, left, every)
+            places = emit.node(
+                "Unsqueeze", [rows, emit.vector([1])], rows.type.with_shape((*rows.type.shape, 1))
+            )
+            kept = [
+                ref if ref.type.rank == 0 else emit.node("ScatterND", [whole, places, ref], whole.type)
+                for whole, ref in zip(inside.refs(), found.refs())
+            ]
+            new = carried.like(kept)
+            return [self.some(self.going(new)), *new.refs()]
+
+        refs = [emit.settle(ref) for ref in carried.refs()]
+        types = [ref.type for ref in refs]
+        made = emit.body("round", [WHOLE, TRUTH, *types], body)
+        more = emit.node("Add", [trips, self.whole(CHECKS - 1)], WHOLE)
+        count = emit.node("Div", [more, self.whole(CHECKS)], WHOLE)
+        found = emit.regions("Loop", [count, emit.constant(True, "bool"), *refs], types, {"body": made})
+        return carried.like(found)
+
+    def gathered(self, inside: _Carried) -> tuple[Ref, _Carried, "_Solve"]:
+        """The rows that are still going, what is carried of them, and the solve that is theirs."""
+        emit, fresh = self.emit, named(self.emit.fresh("going"))
+        assert self.lane is not None
+        lane = self.lane[0]
+        found = emit.node("NonZero", [self.going(inside)], TensorType("int64", (1, fresh)))
+        rows = emit.node("Squeeze", [found, emit.vector([0])], TensorType("int64", (fresh,)))
+        emit.count(str(fresh), rows)
+
+        def own(ref: Ref) -> Ref:
+            shape = ref.type.shape
+            if shape[:1] != (lane,):
+                return ref
+            return emit.node("Gather", [ref, rows], ref.type.with_shape((fresh, *shape[1:])), axis=0)
+
+        step, residual = renamed(self.step, lane, fresh), renamed(self.residual, lane, fresh)
+        captures = [own(ref) for ref in self.captures]
+        solve = replace(self, step=step, residual=residual, captures=captures, lane=(fresh,))
+        begun = solve.start([own(ref) for ref in inside.states])
+        iterations = None if inside.iterations is None else own(inside.iterations)
+        return rows, replace(begun, k=inside.k, measured=own(inside.measured), iterations=iterations), solve
+
     def remainder(self, carried: _Carried, rest: Ref) -> _Carried:
         """The last `rest` steps, fewer than a chunk, where the main loop stopped at its trip count."""
         emit = self.emit
@@ -224,7 +277,9 @@ def fix(
     step, residual = op.regions[:2]
     solve = _Solve(emit, inline, step, residual, tolerance, given[count:], lane, held(op, read))
     trips, rest = _split(emit, most, every)
-    carried = solve.loop(solve.start(given[:count]), trips, every)
+    apart = emit.compact and lane is not None and separate((step, residual), lane[0])
+    run = solve.rounds if apart else solve.loop
+    carried = run(solve.start(given[:count]), trips, every)
     if rest is not None:
         carried = solve.remainder(carried, rest)
     return solve.results(carried)

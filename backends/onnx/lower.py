@@ -42,16 +42,20 @@ def lower(
     graph: Graph,
     metadata: Mapping[str, str] | None = None,
     quantised: Mapping[str, Quantised] | None = None,
+    compact: bool = False,
 ) -> ModelProto:
     """A model with the graph's inputs and outputs by name, symbolic sizes as symbolic axes.
 
     An input with a default is an initializer too, so a run may leave it out. What the sizes must keep to
-    stands in the metadata. A constant whose digest is in `quantised` is kept as that says. SpecError: an
-    operation has no form in ONNX (B611), no input shows a size (B612), or two values share a name (B616).
-    RunError B911: what we wrote is not sound.
+    stands in the metadata. A constant whose digest is in `quantised` is kept as that says. With `compact`,
+    samples that have stopped are left out of the steps that follow.
+
+    SpecError: an operation has no form in ONNX (B611), no input shows a size (B612), or two values share a
+    name (B616). RunError B911: what we wrote is not sound.
     """
     taken = [*(port.name for port in graph.inputs), *graph.output_names]
     emit = SizedEmitter(graph.inputs, taken, quantised)
+    emit.compact = compact
     inputs = [Ref(port.type, port.name) for port in graph.inputs]
     results = _Lowering(emit).inline(graph, inputs)
     outputs = [Ref(ref.type, name) for ref, name in zip(results, graph.output_names)]

@@ -29,7 +29,9 @@ class SizedEmitter(Emitter):
         self, inputs: Sequence[Port], taken: Sequence[str], quantised: Mapping[str, Quantised] | None = None
     ):
         super().__init__(taken, quantised)
+        self.compact = False  # whether samples that have stopped are left out of what follows
         self._shown: dict[str, tuple[Port, int, int]] = {}
+        self._counted: dict[str, Ref] = {}  # sizes that only a loop knows, by an array that is so long
         for port in inputs:
             for axis, size in enumerate(port.type.shape):
                 self._show(port, axis, size)
@@ -48,7 +50,7 @@ class SizedEmitter(Emitter):
         if isinstance(size, int):
             return self.vector([size])
         for name in names(size):
-            if name not in self._shown:
+            if name not in self._shown and name not in self._counted:
                 known = ", ".join(sorted(self._shown)) or "none"
                 message = f"no input shows the size `{name}`"
                 raise SpecError([Diagnostic(HIDDEN_SIZE, message, fix=f"the inputs show: {known}")])
@@ -58,6 +60,10 @@ class SizedEmitter(Emitter):
             total = term if total is None else self._whole("Add", total, term)
         assert total is not None, "a Dim has terms"
         return total
+
+    def count(self, name: str, array: Ref) -> None:
+        """From here on, a size is how long an array is."""
+        self._counted[name] = array
 
     def _show(self, port: Port, axis: int, size: Size) -> None:
         """A bare name is shown by an axis, and so is a multiple of one, where nothing plainer shows it."""
@@ -81,6 +87,8 @@ class SizedEmitter(Emitter):
     def _atom(self, atom: str | Quotient) -> Ref:
         if isinstance(atom, Quotient):
             return self._floor_divide(self.size(atom.numerator), self.size(atom.denominator))
+        if atom in self._counted:
+            return self.node("Shape", [self._counted[atom]], ONE, free=True, start=0, end=1)
         port, axis, factor = self._shown[atom]
         shown = self.node("Shape", [Ref(port.type, port.name)], ONE, free=True, start=axis, end=axis + 1)
         return shown if factor == 1 else self._whole("Div", shown, self.vector([factor]))
