@@ -94,7 +94,7 @@ def test_what_mixes_samples_is_not_taken_apart() -> None:
     assert step(lambda build, x: x * 2.0)
     assert step(lambda build, x: x + build.op("broadcast", build.scalar(1, "float64"), shape=(batch, 3)))
     assert not step(lambda build, x: x + build.op("sum", x, axes=(-2,)))
-    assert not step(lambda build, x: build.op("transpose", x, permutation=(1, 0)))
+    assert not step(lambda build, x: build.op("transpose", x, permutation=(-1, -2)))
     assert not step(lambda build, x: build.op("reshape", x, shape=(batch * 3,)))
     assert not separate((Builder("empty").finish({}),), 3)
     assert not separate((Builder("empty").finish({}),), batch * 2)
