@@ -200,3 +200,14 @@ def test_a_norm_of_what_was_broadcast_is_not_that_of_the_number() -> None:
     found = written(plain, "x").check().certificates["x"]
     other = plain.replace(" + 0 * x", "")
     assert found.theorem != written(other, "x").check().certificates["x"].theorem or found.verdict != "proved"
+
+
+@pytest.mark.parametrize("step", ["d", "d * 1"])
+@pytest.mark.parametrize("next", ["prox(g, {s})(x - {s} * grad(f)(x))", "x - {s} * grad(f)(x)"])
+def test_a_step_for_each_entry_is_no_step_of_a_page(step: str, next: str) -> None:
+    """It is a method of its own, and no mistake: the page's theorem is not asked about a vector."""
+    text = HEAD.replace("EXTRA", "unused").replace("parameters: {", "parameters: {d: [0.01, 0.02, 0.5], ")
+    stop = "    stop: {residual: norm(x' - x) <= 1e-6, most: 9}\n"
+    body = f'    state: {{x: zeros(n)}}\n    next: {{x: "{next.format(s=step)}"}}\n{stop}outputs: {{x: x}}\n'
+    found = banach.loads(text + body).check().certificates["x"]
+    assert found.theorem in ("banach", "linear-iteration") and found.verdict != "proved"

@@ -18,9 +18,10 @@ from banach.compiler.elaboration.analysis.rewritten import rewritten
 from banach.compiler.elaboration.arithmetic import type_of
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.elaboration.complexes import is_complex
+from banach.compiler.elaboration.context import Context
 from banach.compiler.elaboration.iteration import Recipe
 from banach.compiler.elaboration.region import Formulas, pending
-from banach.compiler.elaboration.things import Complex, Environment, Formula
+from banach.compiler.elaboration.things import Complex, Environment, Formula, Table, Tensor
 from banach.compiler.elaboration.words.vocabulary import Spoken
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse, to_text
@@ -59,9 +60,8 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
         known = {name: context.evaluate(node, names, context) for name, node in match.bindings.items()}
         if any(isinstance(thing, Spoken) for thing in known.values()):
             continue  # a word of the language is applied, and stands for no map by itself
-        numbers = [thing for thing in known.values() if isinstance(thing, Complex)]
-        if not all(type_of(thing, context.scope).shape for thing in numbers):
-            continue  # steps and weights of a page are real numbers
+        if not _numbers_are_numbers(match.page, known, context):
+            continue
         places = {name: node.span for name, node in match.bindings.items()}
         told = replace(claim, names=Environment(known), places=places)
         told = replace(told, own_stop=not match.same_stop, reworded=match.reworded, behind=match.behind)
@@ -78,6 +78,19 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
         moves = to_text(recipe.size) == f"norm({name}' - {name})" and recipe.scale is None
         found.append((picard, replace(claim, names=Environment(known), own_stop=not moves)))
     return found
+
+
+def _numbers_are_numbers(page: library.Page, known: Mapping[str, object], context: Context) -> bool:
+    """Whether steps and weights, which a page means to be real numbers, are: no vectors, and none complex."""
+    assert isinstance(page.section, library.SolverPage)
+    options = {key.text for key, _ in page.section.options or ()}
+    for name, thing in known.items():
+        shape = type_of(thing, context.scope).shape if isinstance(thing, Complex | Table | Tensor) else None
+        if shape is not None and (
+            bool(shape) if name in options else isinstance(thing, Complex) and not shape
+        ):
+            return False
+    return True
 
 
 def recognise(recipe: Recipe, claim: Claim) -> Iterator[Match]:
