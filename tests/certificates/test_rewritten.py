@@ -199,6 +199,9 @@ def test_a_norm_of_what_was_broadcast_is_not_that_of_the_number() -> None:
     plain = "    state: {x: zeros(n)}\n    next: {x: x - 0.02 * norm(1 + 0 * x) * grad(f)(x)}\n"
     found = written(plain, "x").check().certificates["x"]
     other = plain.replace(" + 0 * x", "")
+    for same in (" * x**0", " + (x - x)"):
+        again = written(plain.replace(" + 0 * x", same), "x").check().certificates["x"]
+        assert (again.verdict, again.theorem) == (found.verdict, found.theorem)
     assert found.theorem != written(other, "x").check().certificates["x"].theorem or found.verdict != "proved"
 
 
@@ -211,3 +214,25 @@ def test_a_step_for_each_entry_is_no_step_of_a_page(step: str, next: str) -> Non
     body = f'    state: {{x: zeros(n)}}\n    next: {{x: "{next.format(s=step)}"}}\n{stop}outputs: {{x: x}}\n'
     found = banach.loads(text + body).check().certificates["x"]
     assert found.theorem in ("banach", "linear-iteration") and found.verdict != "proved"
+
+
+@pytest.mark.parametrize(
+    "next",
+    [
+        "x - 0.01 * (grad(h2) @ (x + last) - grad(h2) @ last)",  # a gradient is not linear
+        "x - 0.01 * (grad(h2)(x + last) - grad(h2)(last))",
+        "x - 0.01 * (T @ (x + last) - T @ last)",
+    ],
+)
+def test_a_map_that_is_not_linear_does_not_go_into_sums(next: str) -> None:
+    text = HEAD.replace("EXTRA: I", "h2: huber(1)")
+    stop = "    stop: {residual: norm(x' - x) <= 1e-6, most: 9}\n    returns: x\n"
+    body = f'    state: {{x: zeros(n), last: zeros(n)}}\n    next: {{x: "{next}", last: x}}\n{stop}'
+    found = banach.loads(text + body + "outputs: {x: x}\n").check().certificates["x"]
+    assert found.verdict != "proved"
+
+
+def test_a_matrix_goes_into_sums() -> None:
+    form = PDHG.replace("0.5 * K @ (2 * x' - x)", "K @ x' - 0.5 * (K @ x)")
+    assert form != PDHG
+    assert written(form, "x").check().certificates["x"].theorem == "chambolle-pock"

@@ -181,6 +181,8 @@ class Algebra:
 
     def power(self, base: Poly, exponent: Poly) -> Poly:
         whole = constant(exponent)
+        if self.strict and whole == 0:  # one for every entry
+            self._keeps([()], [m for m, _ in base])
         if whole is not None and whole.denominator == 1 and abs(whole) <= _POWER:
             found = ONE
             for _ in range(abs(int(whole))):
@@ -205,13 +207,15 @@ class Algebra:
             return (outer,)
         return self.times((outer,), self._met(self.atom(Root(inner))))
 
-    def apply(self, map: Poly, arguments: tuple[Poly, ...], linear: bool, keywords: tuple = ()) -> Poly:
-        """A map applied: sums of maps term by term, linear ones on sums too."""
+    def apply(
+        self, map: Poly, arguments: tuple[Poly, ...], keywords: tuple[tuple[str, Poly], ...] = ()
+    ) -> Poly:
+        """A map applied: sums of maps term by term, and linear ones to sums term by term."""
         if len(map) > 1 and len(arguments) == 1:
-            return self.sum(*(self.apply((term,), arguments, linear, keywords) for term in map))
+            return self.sum(*(self.apply((term,), arguments, keywords) for term in map))
         if len(map) == 1 and map[0][1] != 1:
             monomial, coefficient = map[0]
-            inner = self.apply(((monomial, Fraction(1)),), arguments, linear, keywords)
+            inner = self.apply(((monomial, Fraction(1)),), arguments, keywords)
             return self.times((((), coefficient),), inner)
         if len(arguments) != 1 or keywords:
             return self._met(self.atom(Applied(map, arguments, keywords)))
@@ -221,11 +225,11 @@ class Algebra:
         misfit = self._misfit(map)
         if misfit is not None:
             matrix, b = misfit
-            inner = self.sum(self.apply(matrix, (x,), True), self.times((((), Fraction(-1)),), b))
-            return self.apply(self.apply(self.atom(Word("adjoint")), (matrix,), False), (inner,), True)
-        if linear:
-            parts = [self.times((((), c),), self.atom(Applied(map, (((m, Fraction(1)),),)))) for m, c in x]
-            return self.sum(*parts)
+            inner = self.sum(self.apply(matrix, (x,)), self.times((((), Fraction(-1)),), b))
+            return self.apply(self.apply(self.atom(Word("adjoint")), (matrix,)), (inner,))
+        if self.is_linear(map):
+            terms = [(c, self.atom(Applied(map, (((m, Fraction(1)),),)))) for m, c in x]
+            return self.sum(*(self.times((((), c),), term) for c, term in terms))
         return self._met(self.atom(Applied(map, arguments)))
 
     def _misfit(self, map: Poly) -> tuple[Poly, Poly] | None:
@@ -273,11 +277,11 @@ class Algebra:
             case syntax.Call(syntax.Name("transpose"), (inner,), ()) if (
                 self.real and names.name("transpose") is None
             ):
-                return self.apply(self.atom(Word("adjoint")), (self.read(inner, names),), False)
+                return self.apply(self.atom(Word("adjoint")), (self.read(inner, names),))
             case syntax.Call(function, arguments, keywords):
                 values = tuple(self.read(argument, names) for argument in arguments)
                 named = tuple((key, self.read(value, names)) for key, value in keywords)
-                return self.apply(self.read(function, names), values, self._linear(function, names), named)
+                return self.apply(self.read(function, names), values, named)
             case _:
                 return self._other(node, names)
 
@@ -295,7 +299,7 @@ class Algebra:
                 break
         if isinstance(map, syntax.Unary) and map.op == "-":
             factor, map = self.times((((), Fraction(-1)),), factor), map.operand
-        return self.times(factor, self.apply(self.read(map, names), (x,), True))
+        return self.times(factor, self.apply(self.read(map, names), (x,)))
 
     def _number(self, node: syntax.Node, names: Reading) -> bool:
         """Whether a formula is a number for sure."""
@@ -317,16 +321,6 @@ class Algebra:
     def is_number(self, poly: Poly) -> bool:
         """Whether a polynomial is a number for sure, and no tensor."""
         return self._common(self._shape(m) for m, _ in poly) == ()
-
-    def _linear(self, function: syntax.Node, names: Reading) -> bool:
-        match function:
-            case syntax.Name(id):
-                found = names.name(id)
-                return found is not None and self.is_linear(found)
-            case syntax.Call(syntax.Name("adjoint" | "transpose" as word), (inner,), ()):
-                return names.name(word) is None and self._linear(inner, names)
-            case _:
-                return False
 
     def is_linear(self, map: Poly) -> bool:
         match self.single(map):
