@@ -40,7 +40,9 @@ class Inexact:
 def inexact(
     graph: Graph, index: int, labels: Mapping[str, str], declared: Mapping[str, q.Quantity]
 ) -> Inexact | None:
-    """The first output as a function of input number `index`; None: a solve is of another form."""
+    """The first output of a step as a function of input number `index`; None: it has another form."""
+    if _counts(graph):
+        return None
     ports = [port.type for port in graph.inputs]
     known = [Known(type, r) for type, r in zip(ports, filled((), graph))]
     moves = [q.number(int(i == index)) for i in range(len(ports))]
@@ -87,6 +89,8 @@ class _Solved:
         scale = _absolute(residual)
         if op.attribute("states") != 1 or op.attribute("lanes") or tolerance is None or scale is None:
             return None
+        if _counts(step):  # it has no solution of its own then
+            return None
         step = unruled(step)
         bound = [lipschitz(step, i, (), labels, declared).lipschitz for i in range(1, len(step.inputs))]
         allowed = q.number(Fraction(float(tolerance.array)) * scale)
@@ -108,6 +112,11 @@ class _Solved:
     def _left(self) -> q.Quantity:
         left = q.combine("-", _ONE, self.factor)
         return left if left.interval.lo > 0 else q.unknown("a solve that may not contract")
+
+
+def _counts(step: Graph) -> bool:
+    """Whether a step changes with its number, which is its first input."""
+    return any(0 in op.operands for op in step.ops) or 0 in step.outputs
 
 
 def _absolute(residual: Graph) -> Fraction | None:

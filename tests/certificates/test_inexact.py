@@ -69,6 +69,7 @@ def test_the_file_is_checked_again_and_ends_within_the_bound() -> None:
         ("norm(z' - z) <=", "norm(z' - z) / 100 <="),
         ("norm(x' - x) <=", "norm(x' - x) / 100 <="),
         ("0.5 * inner(x)", "0.5 * inner(x) / (k + 1)"),
+        ("0.4 * tanh(x)", "0.4 * tanh(x) / (k + 1)"),  # the step inside changes, and has no solution
         ("state: {z: zeros(n)}", "state: {z: zeros(n), w: zeros(n)}"),
     ],
 )
