@@ -1,5 +1,7 @@
 """Where a constant is known to be the best, an extremal instance comes within 1e-4 of the certified one."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from harness import Told
@@ -123,3 +125,41 @@ def test_triple_momentum_and_its_lyapunov_function() -> None:
     matrix = np.array([[1 + beta - alpha * MU * (1 + gamma), alpha * MU * gamma - beta], [1, 0]])
     seen = float(np.abs(np.linalg.eigvals(matrix)).max())
     close(found.upper_factor, seen)
+
+
+@pytest.mark.parametrize("step", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("turn", [0.5, 2.0])
+def test_forward_steps_on_strongly_monotone_maps(step: float, turn: float) -> None:
+    """R9, T30: μ·1 + a quarter turn, whose forward step is normal."""
+    M = np.array([[1, -turn], [turn, 1]])
+    long = 2 * step / np.linalg.norm(M, 2) ** 2
+    parts = f"  F: affine_map({M.tolist()}, [0, 0])\n  g: free()"
+    found = certificate(parts, "forward_backward(F, g)", step=repr(float(long)))
+    close(found.upper_factor, float(np.linalg.norm(np.eye(2) - long * M, 2)))
+
+
+@pytest.mark.parametrize("relaxation", [1.0, 0.5])
+def test_averaged_constants(relaxation: float) -> None:
+    """R4, R5: a map with eigenvalues λ is averaged with |λ - 1|²/(2 Re(1 - λ)), here for small turns.
+
+    Two proximal steps, each a half, are as bad as two such turns: 2/3, and 2/3 of a relaxation.
+    """
+    text = f"""
+banach: 1
+precision: float64
+inputs: {{u: "real[2]"}}
+operators: {{g: l1(0.1), h: "box(-1, 1)"}}
+solve:
+  x:
+    state: {{x: u}}
+    next: {{x: "{1 - relaxation} * x + {relaxation} * prox(g, 1)(prox(h, 1)(x))"}}
+    stop: {{residual: abs(sum(x' - x)) <= 1e-6, most: 900}}
+outputs: {{x: x}}
+"""
+    found = banach.loads(text).check().certificates["x"]
+    assert found.theorem == "averaged-map" and found.derivation is not None, found.theorem
+    turn = (1 + np.exp(1e-3j)) / 2
+    λ = 1 - relaxation + relaxation * turn**2
+    close(
+        float(Fraction(found.derivation.data["a"])), float(abs(λ - 1) ** 2 / (2 * (1 - λ).real)) * (1 - 1e-6)
+    )

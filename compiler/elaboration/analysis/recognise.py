@@ -85,11 +85,10 @@ def _numbers_are_numbers(page: library.Page, known: Mapping[str, object], contex
     assert isinstance(page.section, library.SolverPage)
     options = {key.text for key, _ in page.section.options or ()}
     for name, thing in known.items():
-        shape = type_of(thing, context.scope).shape if isinstance(thing, Complex | Table | Tensor) else None
-        if shape is not None and (
-            bool(shape) if name in options else isinstance(thing, Complex) and not shape
-        ):
-            return False
+        if isinstance(thing, Complex | Table | Tensor):
+            shape = type_of(thing, context.scope).shape
+            if (isinstance(thing, Complex) and not shape) or (name in options and shape):
+                return False
     return True
 
 
