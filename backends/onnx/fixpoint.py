@@ -162,8 +162,7 @@ class _Solve:
         refs = [emit.settle(ref) for ref in carried.refs()]
         types = [ref.type for ref in refs]
         made = emit.body("round", [WHOLE, TRUTH, *types], body)
-        more = emit.node("Add", [trips, self.whole(CHECKS - 1)], WHOLE)
-        count = emit.node("Div", [more, self.whole(CHECKS)], WHOLE)
+        count = self.add(emit.node("Div", [trips, self.whole(CHECKS)], WHOLE), 1)  # the last may be empty
         found = emit.regions("Loop", [count, emit.constant(True, "bool"), *refs], types, {"body": made})
         return carried.like(found)
 

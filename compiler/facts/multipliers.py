@@ -116,7 +116,10 @@ def slowest_mode(system: System) -> float:
     worst = 0.0
     for bent in itertools.product(*ends):
         slopes = np.array([bent[own] for own in system.of])
-        points = np.linalg.solve(np.eye(len(slopes)) - D * slopes, C)
+        try:
+            points = np.linalg.solve(np.eye(len(slopes)) - D * slopes, C)
+        except np.linalg.LinAlgError:
+            continue
         worst = max(worst, float(np.abs(np.linalg.eigvals(A + (B * slopes) @ points)).max()))
     return worst
 

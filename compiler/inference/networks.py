@@ -148,6 +148,8 @@ def _by_form(read: Layer) -> Iterator[Proof]:
     for diagonal in _diagonals(floats):
         root = np.sqrt(diagonal)
         size = float(np.linalg.norm(root[:, None] * floats / root, 2))
+        if not size < 1:
+            continue
         factor = contraction.rounded_up(Fraction(size + (1 - size) * 1e-9))
         scale = [Fraction(round(x * _WEIGHT / diagonal.min())) for x in diagonal.tolist()]
         P = [[x if i == j else Fraction(0) for j in range(len(scale))] for i, x in enumerate(scale)]

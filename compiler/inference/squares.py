@@ -7,7 +7,7 @@ from typing import final
 from banach.compiler.certificate import REFUTED, Certificate, Hypothesis, Witness
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration.analysis.algebra import Algebra, NotAlgebra
-from banach.compiler.elaboration.analysis.atoms import Applied, Poly, Root, State, Sum, constant
+from banach.compiler.elaboration.analysis.atoms import Own, Poly, Root, State, constant
 from banach.compiler.elaboration.analysis.iterated import Iterated
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.inference.rule import Rule
@@ -21,11 +21,11 @@ _MINUS: Poly = (((), Fraction(-1)),)
 class NoFixedPointBySquares(Rule):
     """A step x ← r(x) + a √p(x) whose equation, squared, is a false one between numbers has no fixed point.
 
-    Form    one state, and a step of sums, products, powers and one square root, entry by entry; what is
-            returned is the state
+    Form    one state, and a step of sums, products and one square root, entry by entry, without divisions by
+            what moves; what is returned is the state
     If      (x − r)² − a² p, multiplied out, is a number other than 0; or without a root, x − r is
     Then    no x has r + a √p = x, since that would make it 0; and a limit would be such an x, as the step is
-            continuous where it is defined: refuted, however small the slopes are, as of √(1 + x²)
+            continuous on a closed set: refuted, however small the slopes are, as of √(1 + x²)
     Source  textbook
     """
 
@@ -64,7 +64,10 @@ def _left_over(algebra: Algebra, update: Poly, x: Poly) -> Fraction | None:
     algebra.strict = False  # only the equation matters, which is one for every entry
     rooted = [(m, c) for m, c in update if any(isinstance(algebra.atoms[a], Root) for a, _ in m)]
     rest = tuple(term for term in update if term not in rooted)
-    if any(isinstance(algebra.atoms[number], Applied) for number in algebra.inside(update)):
+    if not all(isinstance(algebra.atoms[number], State | Root | Own) for number in algebra.inside(update)):
+        return None  # what jumps or has poles may have a limit where it is not continuous
+    roots = [atom.inner for n in algebra.inside(update) if isinstance(atom := algebra.atoms[n], Root)]
+    if any(power < 0 for poly in (update, *roots) for monomial, _ in poly for _, power in monomial):
         return None
     away = algebra.sum(x, algebra.times(_MINUS, rest))
     if not rooted:
@@ -101,8 +104,6 @@ def _value(algebra: Algebra, poly: Poly, x: float) -> float:
                     factor = x
                 case Root(inner):
                     factor = math.sqrt(_value(algebra, inner, x))
-                case Sum(inner):
-                    factor = _value(algebra, inner, x)
                 case _:
                     raise ValueError("not known before the run")
             term *= factor**power

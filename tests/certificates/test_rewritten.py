@@ -183,6 +183,7 @@ def test_what_is_another_method_is_not_taken_for_it(form: str, old: str, new: st
         ("admm", "prox(p, s): I"),
         ("fista by hand", "transpose(M): M"),
         ("pdhg", "transpose(M): 2 * adjoint(M)"),
+        ("pdhg", "zeros(size): 3 * ones(size)"),  # the dual then starts elsewhere than at 0
     ],
 )
 def test_a_word_that_the_spec_defines_anew_is_another_word(form: str, extra: str) -> None:

@@ -35,8 +35,8 @@ class Iterated:
         returned = self.algebra.read(recipe.returns, self.now.reading)
         self.behind = not self._states(returned) <= set(self.live)
         if self.behind:
-            later = Reading(lambda id: self.update.get(id) or self.now.name(id), self.now.primed)
-            returned = self.algebra.read(recipe.returns, later)
+            later = Names(self.algebra, dict(recipe.where), {}, self._own, self.update)
+            returned = self.algebra.read(recipe.returns, later.reading)
         self.returned = returned
         self.partial = set(self.algebra.partial)
         self.applied = [atom for atom in self.algebra.atoms if isinstance(atom, Applied)]
@@ -85,6 +85,11 @@ class Iterated:
         """Whether a polynomial can differ from step to step."""
         atoms = (self.algebra.atoms[number] for number in self.algebra.inside(poly))
         return any(isinstance(atom, State | Variable) or atom == Word("k") for atom in atoms)
+
+    def is_zeros(self, node: syntax.Node) -> bool:
+        """Whether a formula is `zeros(..)`, where that is the word of the language."""
+        called = isinstance(node, syntax.Call) and node.function == syntax.Name("zeros", node.span)
+        return called and not self._own("zeros")
 
     def _own(self, id: str) -> bool:
         return self.recipe.names.find(id) is not None

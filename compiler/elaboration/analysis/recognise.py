@@ -25,6 +25,7 @@ from banach.compiler.elaboration.things import Complex, Environment, Formula, Ta
 from banach.compiler.elaboration.words.vocabulary import Spoken
 from banach.compiler.text import syntax
 from banach.compiler.text.expression import parse, to_text
+from banach.ir.diagnostic import SpecError
 
 _MOST_STATES = 5
 Bindings = dict[str, syntax.Node]
@@ -57,7 +58,12 @@ def spelt_pages(claim: Claim) -> list[tuple[library.Page, Claim]]:
         names = recipe.names.inner({})
         for name, formula in recipe.where:  # as the iteration reads them
             names.known[name] = pending(name, formula, names, context)
-        known = {name: context.evaluate(node, names, context) for name, node in match.bindings.items()}
+        try:
+            known = {name: context.evaluate(node, names, context) for name, node in match.bindings.items()}
+        except SpecError:
+            if not match.reworded:
+                raise
+            continue  # a guess that means nothing
         if any(isinstance(thing, Spoken) for thing in known.values()):
             continue  # a word of the language is applied, and stands for no map by itself
         if not _numbers_are_numbers(match.page, known, context):

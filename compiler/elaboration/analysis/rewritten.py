@@ -42,7 +42,7 @@ def rewritten(
     assert isinstance(section, library.SolverPage)
     if len(state) != len(spec.live) or len(state) > _MOST_STATES:
         return None
-    if not _called([*update.values(), *(formula for _, formula in page.where)]) <= spec.words | {"transpose"}:
+    if not _called([*update.values(), *(formula for _, formula in page.where)]) <= spec.words:
         return None
     variables = [*page.parameters, *(key.text for key, _ in section.options or ())]
     for order in permutations(spec.live):
@@ -106,7 +106,7 @@ class _Attempt:
     def _starts(self, node: syntax.Node) -> Iterator[Poly]:
         """What the start is in the formulas: itself, or nothing at all where it is zero."""
         yield self.algebra.read(node, self.spec.now.reading)
-        if _is_zeros(node):
+        if self.spec.is_zeros(node):
             yield ()
 
     def _begins(self, starts: Mapping[str, syntax.Node], start: Poly) -> bool:
@@ -118,7 +118,7 @@ class _Attempt:
                 own = self.spec.starts[spelt]
                 page = self.algebra.read(formula, self.names({}, start).reading)
                 told = self._scaled(self.algebra.read(own, self.spec.now.reading), by)
-                if page != told and not (_is_zeros(own) and not page):
+                if page != told and not (self.spec.is_zeros(own) and not page):
                     return False
         finally:
             self.algebra.strict = True
@@ -266,7 +266,3 @@ def _called(formulas: Iterable[syntax.Node]) -> set[str]:
 
 def _negative(poly: Poly) -> Poly:
     return tuple((monomial, -coefficient) for monomial, coefficient in poly)
-
-
-def _is_zeros(node: syntax.Node) -> bool:
-    return isinstance(node, syntax.Call) and node.function == syntax.Name("zeros", node.span)
