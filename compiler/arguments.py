@@ -34,6 +34,7 @@ def passes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--check-every", type=spacing, metavar="M|auto", help=spaced)
     closed = "replace an iteration by a closed form where its equation is affine with constant coefficients"
     command.add_argument("--direct", action="store_true", help=closed)
+    command.set_defaults(target="portable", compact=False)
 
 
 def weights(command: argparse.ArgumentParser) -> None:

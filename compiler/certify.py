@@ -109,7 +109,7 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
         missing = "no theorem covers held work or old values yet"
         return Certificate(claim.recipe.name, UNKNOWN, missing=missing, place=claim.recipe.place)
     pages = [(claim.page, claim)] if claim.page else spelt_pages(claim)
-    found = [_by_page(page, told, elaborated) for page, told in pages]
+    found = [told for page, local in pages for told in _spelt(page, local, elaborated)]
     found = [replace(certificate, assumptions=tuple(claim.context.assumed.used)) for certificate in found]
     reworded = any(told.reworded for _, told in pages)
     settled = any(c.verdict == REFUTED or (c.verdict == PROVED and (c.factor or not reworded)) for c in found)
@@ -122,6 +122,16 @@ def _certify(claim: Claim, elaborated: Elaborated) -> Certificate:
     relied = (*best.assumptions, *claim.solved.rules)
     best = with_adjoint(best, claim)
     return replace(best, assumptions=guests.trusted(relied, claim.page, elaborated.graph))
+
+
+def _spelt(page: library.Page, claim: Claim, elaborated: Elaborated) -> list[Certificate]:
+    """What a page says, if it can be asked at all about what a guess put in place of its parameters."""
+    try:
+        return [_by_page(page, claim, elaborated)]
+    except SpecError:
+        if not claim.reworded:
+            raise
+        return []
 
 
 def _rank(certificate: Certificate) -> tuple[int, bool]:

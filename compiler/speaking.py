@@ -30,8 +30,7 @@ def passes(options: Any) -> Any:
     """The passes that a command line asks for."""
     from banach.compiler.optimisation import Options
 
-    further = {name: getattr(options, name) for name in ("target", "compact") if hasattr(options, name)}
-    return Options(options.reassociate, options.check_every, options.direct, **further)
+    return Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
 
 
 def say(text: str) -> None:

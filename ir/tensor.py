@@ -8,31 +8,39 @@ import numpy as np
 
 from banach.ir.tensor_type import TensorType
 
-_digests: dict[int, tuple[weakref.ref[np.ndarray], str]] = {}  # of arrays that cannot change, while they last
+_ours: dict[int, weakref.ref[np.ndarray]] = {}  # arrays that were made here not to change, while they last
+_digests: dict[int, str] = {}  # of these
 
 
 def digest(array: np.ndarray) -> str:
-    """sha256 of dtype, shape and bytes, in hexadecimal; taken once of an array that cannot change."""
-    fixed = _is_fixed(array)
-    if fixed and (known := _digests.get(id(array))) and known[0]() is array:
-        return known[1]
+    """sha256 of dtype, shape and bytes, in hexadecimal; taken once of an array that `fixed` gave."""
+    key = id(array) if _is_ours(array) else None
+    if key is not None and key in _digests:
+        return _digests[key]
     taken = sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
-    if fixed:
-        key = id(array)
-        _digests[key] = weakref.ref(array, lambda _: _digests.pop(key, None)), taken
+    if key is not None:
+        _digests[key] = taken
     return taken
 
 
-def _is_fixed(array: np.ndarray) -> bool:
-    return type(array) is np.ndarray and array.flags.owndata and not array.flags.writeable
+def _is_ours(array: np.ndarray) -> bool:
+    known = _ours.get(id(array))
+    return known is not None and known() is array and not array.flags.writeable
 
 
 def fixed(array: np.ndarray) -> np.ndarray:
-    """The array itself if it cannot change, else a copy that cannot."""
-    if _is_fixed(array) and array.flags.c_contiguous:
+    """A copy that cannot change, of which nobody has a view; the array itself if it is one."""
+    if _is_ours(array):
         return array
     frozen = np.array(array, order="C")
     frozen.flags.writeable = False
+    key = id(frozen)
+
+    def gone(_: object) -> None:
+        del _ours[key]
+        _digests.pop(key, None)
+
+    _ours[key] = weakref.ref(frozen, gone)
     return frozen
 
 

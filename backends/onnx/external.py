@@ -4,7 +4,6 @@ The file lies beside the model and bears its name, `model.onnx.data`; nothing el
 the model says. A tensor names its offset and its length in it, and the length is that of its shape and dtype.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +28,22 @@ def weight(model: ModelProto) -> int:
     return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
 
 
-def split(model: ModelProto, location: str) -> tuple[ModelProto, bytes]:
-    """The model without its larger weights, which it says are at `location`, and these."""
-    light = ModelProto()
-    light.CopyFrom(_without(model))
-    chunks, offset = [], 0
+def large(model: ModelProto) -> list[TensorProto]:
+    """The weights that go into the file beside it."""
+    return [tensor for tensor in model.graph.initializer if len(tensor.raw_data) > _SMALL]
+
+
+def data(model: ModelProto) -> bytes:
+    """What the file beside it holds."""
+    padded = ((tensor.raw_data, bytes(_padding(tensor))) for tensor in large(model))
+    return b"".join(chunk for pair in padded for chunk in pair)
+
+
+def light(model: ModelProto, location: str) -> ModelProto:
+    """The model without its larger weights, which it says are at `location`."""
+    found, offset = _without(model), 0
     for tensor in model.graph.initializer:
-        slim = light.graph.initializer.add()
+        slim = found.graph.initializer.add()
         if len(tensor.raw_data) <= _SMALL:
             slim.CopyFrom(tensor)
             continue
@@ -44,14 +52,16 @@ def split(model: ModelProto, location: str) -> tuple[ModelProto, bytes]:
         slim.data_location = TensorProto.EXTERNAL
         told = {"location": location, "offset": str(offset), "length": str(len(tensor.raw_data))}
         slim.external_data.extend(StringStringEntryProto(key=k, value=v) for k, v in told.items())
-        padding = -len(tensor.raw_data) % _ALIGNED
-        chunks += [tensor.raw_data, bytes(padding)]
-        offset += len(tensor.raw_data) + padding
-    return light, b"".join(chunks)
+        offset += len(tensor.raw_data) + _padding(tensor)
+    return found
+
+
+def _padding(tensor: TensorProto) -> int:
+    return -len(tensor.raw_data) % _ALIGNED
 
 
 def _without(model: ModelProto) -> ModelProto:
-    """The model without outer weights; sharing nothing, and never holding them twice."""
+    """The model without outer weights; which are never held twice."""
     light = ModelProto()
     for field, value in model.ListFields():
         if field.name == "graph":
@@ -129,8 +139,3 @@ def _bytes(tensor: TensorProto) -> int:
     for size in tensor.dims:
         total *= max(size, 0)
     return total
-
-
-def large(model: ModelProto) -> Iterator[TensorProto]:
-    """The weights that `split` moves."""
-    return (tensor for tensor in model.graph.initializer if len(tensor.raw_data) > _SMALL)

@@ -145,12 +145,11 @@ class OnnxArtifact(Artifact):
         """The model as one message; weights that do not fit into one are handed over as they are."""
         if external.weight(self.model) <= external.LARGEST:
             return self.model.SerializeToString()
-        light, _ = external.split(self.model, "in memory")
         arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in external.large(self.model)}
         values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
         options.add_external_initializers(list(arrays), values)
         self._held = arrays, values  # the session reads them where they are
-        return light.SerializeToString()
+        return external.light(self.model, "in memory").SerializeToString()
 
 
 def load(path: str | Path, providers: Sequence[str] = ()) -> OnnxArtifact:
@@ -186,15 +185,15 @@ def save(model: ModelProto, path: str | Path) -> None:
     """
     path = Path(path)
     files: dict[Path, bytes] = {}
-    if external.weight(model) > external.LARGEST:
-        largest = max(len(tensor.raw_data) for tensor in model.graph.initializer)
-        model, data = external.split(model, external.beside(path).name)
-        files[external.beside(path)] = data if largest <= external.LARGEST else b""
+    largest = max((len(tensor.raw_data) for tensor in model.graph.initializer), default=0)
+    if external.weight(model) > external.LARGEST >= largest:
+        files[external.beside(path)] = external.data(model)
+        model = external.light(model, external.beside(path).name)
     try:
         content = model.SerializeToString(deterministic=True)
     except Exception:  # protobuf has no exception of its own for a message that is too large
         content = b""
-    if not 0 < len(content) <= external.LARGEST or b"" in files.values():
+    if not 0 < len(content) <= external.LARGEST:
         fix = "compile it with --to fx, or make it smaller"
         raise RunError(Diagnostic(TOO_LARGE, f"a part of it has more than {external.LARGEST} bytes", fix=fix))
     whole_file.write({**files, path: content})

@@ -46,6 +46,11 @@ def weights(rows: Rows) -> tuple[Fraction, tuple[Fraction, ...]] | None:
     return (factor, w) if factor < 1 else None
 
 
+def texts(rows: Rows) -> list[list[str]]:
+    """A matrix as certificates state it."""
+    return [[str(x) for x in row] for row in rows]
+
+
 def rounded_up(x: Fraction) -> Fraction:
     """The least number of _BITS binary digits that is not smaller."""
     return Fraction(-(-x.numerator * 2**_BITS // x.denominator), 2**_BITS)

@@ -1,8 +1,8 @@
 """A search for the best certified rate of a system: numbers from floats, kept only if they prove it exactly.
 
 Free numbers are P, the weights of the function values and most multipliers; the multipliers of the pairs (a,
-STAR) follow from them, since no function value may be left over. The rate is found by bisection, then
-loosened until the rounded numbers pass `lyapunov.proves`.
+STAR) follow from them, since no function value may be left over. The rate is found by a search that
+aims by the slack, then loosened until the rounded numbers pass `lyapunov.proves`.
 """
 
 import itertools

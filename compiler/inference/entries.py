@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from banach.compiler.certificate import PROVED, REFUTED, UNKNOWN, Certificate, Derivation, Hypothesis, Witness
+from banach.compiler.certificate import REFUTED, UNKNOWN, Certificate, Derivation, Hypothesis, Witness
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration.analysis.entrywise import NotRead, Step, affine_step, exact_step
 from banach.compiler.elaboration.analysis.pieces import pieces
@@ -15,9 +15,8 @@ from banach.compiler.elaboration.analysis.returned import continuous
 from banach.compiler.elaboration.analysis.slopes import bounded_step
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.facts import contraction, stability
-from banach.compiler.facts import quantity as q
 from banach.compiler.facts.stability import Side
-from banach.compiler.inference.rule import Rule
+from banach.compiler.inference.rule import Rule, contracting
 
 _MOST_ROOTS = 16  # entries up to which eigenvalues are placed exactly
 _STEPS = 200
@@ -44,7 +43,7 @@ class LinearIteration(Rule):
         if step is None:
             return None
         entries = f"{', '.join(step.states)} ↦ M ({', '.join(step.states)}) + c, M known before the run"
-        told = _told(self, claim, "Varga 1962, theorem 3.1", (Hypothesis(entries, True),))
+        told = self.told(claim, "Varga 1962, theorem 3.1", Hypothesis(entries, True))
         # A page means more than a fixed point: where its own hypotheses fail, that is not proved here.
         proved = _proved(step, told) if claim.page is None and continuous(claim) else None
         if proved:
@@ -89,7 +88,7 @@ class WeightedContraction(Rule):
         if step is None:
             return None
         text = "every new entry changes by at most Σ_j B_ij |change of entry j|"
-        told = _told(self, claim, "Bertsekas & Tsitsiklis 1989, section 6.2", (Hypothesis(text, True),))
+        told = self.told(claim, "Bertsekas & Tsitsiklis 1989, section 6.2", Hypothesis(text, True))
         around = contraction.radius(step.rows, True)
         missing = f"the spectral radius of B is {around:.6g}, and would have to be below 1"
         return _weighted(step, told) or Certificate(verdict=UNKNOWN, missing=missing, **told)
@@ -109,16 +108,6 @@ def _affine(claim: Claim) -> Step | None:
         return None
 
 
-def _told(rule: Rule, claim: Claim, source: str, hypotheses: tuple[Hypothesis, ...]) -> dict[str, Any]:
-    return dict(
-        theorem=rule.theorem,
-        statement=rule.doc,
-        source=source,
-        hypotheses=hypotheses,
-        **claim.stated,
-    )
-
-
 def _proved(step: Step, told: dict[str, Any]) -> Certificate | None:
     """By weights where they cost little, since they are shorter and speak of entries; else by a form."""
     plain, sized = contraction.radius(step.rows), contraction.radius(step.rows, True)
@@ -128,14 +117,14 @@ def _proved(step: Step, told: dict[str, Any]) -> Certificate | None:
     if found is None:
         return _weighted(step, told)
     factor, P = found
-    data = {**_data(step, factor), "kind": "form", "P": [[str(x) for x in row] for row in P]}
+    data = {**_data(step, factor), "kind": "form", "P": contraction.texts(P)}
     lines = (
         f"‖x‖² = xᵀPx over {', '.join(step.states)}: P and factor²·P - MᵀPM are positive definite",
         *_shown("M", step.rows),
         *_shown("P", P),
     )
     told |= {"source": "Stein 1952", "norm": "√(xᵀPx)", "quantity": "distance from the fixed point"}
-    return _certificate(factor, told, Derivation(data, {}, lines))
+    return contracting(factor, Derivation(data, {}, lines), told)
 
 
 def _side_seen(step: Step) -> Side | None:
@@ -165,24 +154,11 @@ def _weighted(step: Step, told: dict[str, Any]) -> Certificate | None:
     )
     quantity = "largest weighted distance of an entry from the fixed point"
     told = told | {"norm": "linf(w)", "quantity": quantity}
-    return _certificate(factor, told, Derivation(data, {}, lines))
-
-
-def _certificate(factor: Fraction, told: dict[str, Any], derivation: Derivation) -> Certificate:
-    exact = q.number(factor)
-    return Certificate(
-        verdict=PROVED,
-        rate="linear",
-        bound="q**k times its first value",
-        factor=exact.interval,
-        factor_tree=exact.tree,
-        derivation=derivation,
-        **told,
-    )
+    return contracting(factor, Derivation(data, {}, lines), told)
 
 
 def _data(step: Step, factor: Fraction) -> dict[str, Any]:
-    matrix = [[str(x) for x in row] for row in step.rows]
+    matrix = contraction.texts(step.rows)
     return {"states": list(step.states), "matrix": matrix, "factor": str(factor)}
 
 
@@ -210,5 +186,5 @@ def _orbit(step: Step) -> Witness:
         if not growth[-1] < 1e12 * growth[0]:
             break
         move = floats @ move
-    exact = {"matrix": [[str(x) for x in row] for row in step.rows], "states": list(step.states)}
+    exact = {"matrix": contraction.texts(step.rows), "states": list(step.states)}
     return Witness("moves", tuple(map(float, start)), start.shape, tuple(growth), note, exact)

@@ -61,12 +61,10 @@ class NoFixedPoint(Rule):
         return Certificate(
             verdict=REFUTED,
             scope="instance",
-            theorem=self.theorem,
-            statement=self.doc,
-            source="Farkas 1902",
-            hypotheses=(Hypothesis(f"{len(found)} pieces, on none of which T(x) = x", True),),
             witness=Witness("no fixed point", start, (len(start),), growth, note, exact),
-            **claim.stated,
+            **self.told(
+                claim, "Farkas 1902", Hypothesis(f"{len(found)} pieces, on none of which T(x) = x", True)
+            ),
         )
 
 

@@ -1,6 +1,6 @@
 """Iterations around solves, which are exact up to where each of them ends."""
 
-from typing import Any, final
+from typing import final
 
 from banach.compiler.certificate import PROVED, UNKNOWN, Certificate, Hypothesis
 from banach.compiler.elaborate import Elaborated
@@ -59,21 +59,16 @@ class InexactContraction(Rule):
             for text, op, a, b in compared
         ]
         inside = ", ".join(dict.fromkeys(f"`{inner.name}`" for inner in found.inner))
-        told: dict[str, Any] = dict(
-            theorem=self.theorem,
-            statement=self.doc,
-            source="Ortega & Rheinboldt 1970, theorem 12.2.1",
-            quantity="distance from the fixed point of the exact map",
-            rate="linear",
-            norm="l2",
-            proviso=f"{inside} converges in every step, as the model reports",
-            hypotheses=tuple(hypotheses),
-            **claim.stated,
-        )
+        told = {
+            **self.told(claim, "Ortega & Rheinboldt 1970, theorem 12.2.1", *hypotheses),
+            "quantity": "distance from the fixed point of the exact map",
+            "rate": "linear",
+            "proviso": f"{inside} converges in every step, as the model reports",
+        }
         failing = next((h for h in hypotheses if h.holds is not True), None)
         if failing:
             missing = f"`{failing.text}` could not be shown: {failing.value} against {failing.bound}"
-            return Certificate(verdict=UNKNOWN, missing=missing, nearest=_nearest(failing, found), **told)
+            return Certificate(verdict=UNKNOWN, missing=missing, nearest=_nearest(failing), **told)
         least = floor.interval.to_floats()[1]
         return Certificate(
             verdict=PROVED,
@@ -85,7 +80,7 @@ class InexactContraction(Rule):
         )
 
 
-def _nearest(failing: Hypothesis, found: Inexact) -> str | None:
+def _nearest(failing: Hypothesis) -> str | None:
     if failing.text.startswith("2 d"):
         return f"a tolerance above {failing.value}, or smaller ones inside"
     return None

@@ -3,19 +3,18 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from banach.compiler.certificate import PROVED, UNKNOWN, Certificate, Derivation, Hypothesis
+from banach.compiler.certificate import UNKNOWN, Certificate, Derivation, Hypothesis
 from banach.compiler.elaborate import Elaborated
 from banach.compiler.elaboration.analysis.bends import Layer, Row, layer
 from banach.compiler.elaboration.analysis.entrywise import NotRead
 from banach.compiler.elaboration.analysis.returned import continuous
 from banach.compiler.elaboration.claims import Claim
 from banach.compiler.facts import contraction
-from banach.compiler.facts import quantity as q
-from banach.compiler.inference.rule import Rule
+from banach.compiler.inference.rule import Rule, contracting
 
 _MOST_BENDS = 4  # of one row
 _STEPS = 100
@@ -46,31 +45,14 @@ class LayerContraction(Rule):
         if read is None or not any(bends for _, bends in read.rows):
             return None
         text = "new states differ by (C + Σ t_k B_k)(difference of the old ones), with t_k in [0, 1]"
-        told: dict[str, Any] = dict(
-            theorem=self.theorem,
-            statement=self.doc,
-            source="Jafarpour, Davydov, Proskurnikov & Bullo 2021; Winston & Kolter 2020",
-            hypotheses=(Hypothesis(text, True),),
-            **claim.stated,
-        )
-        found = _proofs(read)
-        best = min(found, key=lambda pair: pair[0], default=None)
+        source = "Jafarpour, Davydov, Proskurnikov & Bullo 2021; Winston & Kolter 2020"
+        told = self.told(claim, source, Hypothesis(text, True))
+        best = min(_proofs(read), key=lambda proof: proof[0], default=None)
         if best is None:
             missing = "no norm was found in which the layer contracts for all slopes of its activations"
             return Certificate(verdict=UNKNOWN, missing=missing, **told)
         factor, norm, quantity, derivation = best
-        exact = q.number(factor)
-        return Certificate(
-            verdict=PROVED,
-            rate="linear",
-            bound="q**k times its first value",
-            factor=exact.interval,
-            factor_tree=exact.tree,
-            norm=norm,
-            quantity=quantity,
-            derivation=derivation,
-            **told,
-        )
+        return contracting(factor, derivation, {**told, "norm": norm, "quantity": quantity})
 
 
 Proof = tuple[Fraction, str, str, Derivation]
@@ -100,8 +82,8 @@ def _by_weights(read: Layer) -> Iterator[Proof]:
     data = {
         "kind": "weights",
         "states": list(read.states),
-        "matrix": _texts([rows[0] for rows in ends]),
-        "also": [[i, _text(row)] for i, rows in enumerate(ends) for row in rows[1:]],
+        "matrix": contraction.texts([rows[0] for rows in ends]),
+        "also": [[i, list(map(str, row))] for i, rows in enumerate(ends) for row in rows[1:]],
         "factor": str(factor),
         "weights": [str(x) for x in w],
     }
@@ -159,9 +141,9 @@ def _by_form(read: Layer) -> Iterator[Proof]:
             "kind": "form",
             "bent": True,
             "states": list(read.states),
-            "matrix": _texts(matrix),
+            "matrix": contraction.texts(matrix),
             "factor": str(factor),
-            "P": _texts(P),
+            "P": contraction.texts(P),
         }
         lines = (
             f"‖x‖² = xᵀPx over {', '.join(read.states)}, P diagonal; factor²·P - MᵀPM is positive definite,",
@@ -195,11 +177,3 @@ def _diagonals(floats: np.ndarray) -> Iterator[np.ndarray]:
         left, right = left / left.max(), right / right.max()
     if left.min() > 1e-6 and right.min() > 1e-6:
         yield left / right
-
-
-def _texts(rows: Sequence[Sequence[Fraction]]) -> list[list[str]]:
-    return [_text(row) for row in rows]
-
-
-def _text(row: Sequence[Fraction]) -> list[str]:
-    return [str(x) for x in row]

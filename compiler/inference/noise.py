@@ -54,16 +54,13 @@ class FreshNoise(Rule):
         factor = _followed(graph)[graph.output_names.index(returns.id)].factor
         if factor is None:
             return None
+        drawn = f"a draw for every k is added, times {factor:.6g} or more"
         note = f"every step adds fresh numbers times {factor:.6g} or more to each entry of {returns.id}"
         return Certificate(
             verdict=REFUTED,
             scope="class",
-            theorem=self.theorem,
-            statement=self.doc,
-            source="Robbins & Monro 1951",
-            hypotheses=(Hypothesis(f"a draw for every k is added, times {factor:.6g} or more", True),),
             witness=Witness("noise", (), (0,), (), note, {"factor": str(factor)}),
-            **claim.stated,
+            **self.told(claim, "Robbins & Monro 1951", Hypothesis(drawn, True)),
         )
 
 

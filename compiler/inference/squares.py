@@ -50,12 +50,8 @@ class NoFixedPointBySquares(Rule):
         return Certificate(
             verdict=REFUTED,
             scope="instance",
-            theorem=self.theorem,
-            statement=self.doc,
-            source="textbook",
-            hypotheses=(Hypothesis(f"(x - r)² - a² p = {left} for every x", True),),
             witness=Witness("no fixed point", (0.0,), (1,), growth, note, {"left": str(left)}),
-            **claim.stated,
+            **self.told(claim, "textbook", Hypothesis(f"(x - r)² - a² p = {left} for every x", True)),
         )
 
 

@@ -82,6 +82,13 @@ def test_the_reference_evaluator_agrees() -> None:
         assert np.allclose(found[name], wanted, rtol=1e-9, atol=1e-9), name
 
 
+def test_the_largest_number_that_a_run_may_set() -> None:
+    """2^63 - 1 iterations: nothing is added to it that would turn it negative."""
+    artifact = banach.loads(SPEC).compile(to="onnx", options=COMPACT)
+    given = {"a": np.array([0.5]), "b": np.ones((1, 5)), "z.max_iterations": np.int64(2**63 - 1)}
+    assert artifact.run(given)["z.status"].tolist() == [0]
+
+
 def test_what_mixes_samples_is_not_taken_apart() -> None:
     """A sum over the batch, a size of it, a draw for each place: rows would meet others."""
     batch, rows = named("batch"), TensorType("float64", (named("batch"), 3))

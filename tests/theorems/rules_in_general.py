@@ -97,6 +97,17 @@ def _weighing(found: Certificate) -> Callable[[Vector], float]:
     return lambda x: float(np.sqrt(max(x @ P @ x, 0.0)))
 
 
+def _towards(at: Vector, start: Vector, step: Callable[[Vector], Vector], next: str) -> Instance:
+    """Steps that the certificate's own norm brings closer to their fixed point, each."""
+
+    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
+        norm = _weighing(found)
+        return lambda k, x: [(norm(x - at), {})]
+
+    text = spec("", f'x: "{listed(start)}"', next)
+    return Instance("", start, repeated(step, start), spec=text, by=by, stepwise=True, size=1e2)
+
+
 @case("linear-iteration")
 def linear_iteration(draw: Draw) -> Instance:
     """Matrices that are far from normal: their norm is beyond 1, their eigenvalues are not."""
@@ -140,19 +151,7 @@ def weighted(draw: Draw) -> Instance:
 
     next = f'x: "{word}({listed(W)} @ x - {listed(shift)}) + {listed(c)}"'
 
-    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
-        norm = _weighing(found)
-        return lambda k, x: [(norm(x - at), {})]
-
-    return Instance(
-        "",
-        start,
-        repeated(lambda x: curve(W @ x - shift) + c, start),
-        spec=spec("", f'x: "{listed(start)}"', next),
-        by=by,
-        stepwise=True,
-        size=1e2,
-    )
+    return _towards(at, start, lambda x: curve(W @ x - shift) + c, next)
 
 
 # --- one layer, with all its slopes -------------------------------------------------------------------------
@@ -184,19 +183,7 @@ def one_layer(draw: Draw) -> Instance:
         next = f'x: "{word}(x - {a!r} * (x - {listed(W)} @ x - {listed(b)})) + {listed(c)}"'
         step = lambda x: curve(x - a * (x - W @ x - b)) + c  # noqa: E731
 
-    def by(found: Certificate) -> Callable[[int, Vector], list[Measured]]:
-        norm = _weighing(found)
-        return lambda k, x: [(norm(x - at), {})]
-
-    return Instance(
-        "",
-        start,
-        repeated(step, start),
-        spec=spec("", f'x: "{listed(start)}"', next),
-        by=by,
-        stepwise=True,
-        size=1e2,
-    )
+    return _towards(at, start, step, next)
 
 
 # --- solves inside -----------------------------------------------------------------------------------------
